@@ -1,0 +1,1 @@
+"""What every part of the core shares: errors, provenance, progress and the checks at the door."""
