@@ -1,0 +1,155 @@
+"""Multislice of every plane wave in the aperture: the scattering matrix of a periodic specimen."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from esteemcore import optics
+from esteemcore._core.errors import ParameterError
+from esteemcore._core.progress import Progress, ProgressFunction
+from esteemcore.simulate.specimen import Specimen
+
+BAND_LIMIT = 2 / 3
+_WAVES = 16
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Block:
+    """The part of the scattering matrix that belongs to one vector of the Brillouin zone.
+
+    Attributes
+    ----------
+    incoming, outgoing : ndarray of int64, shape (n, 2)
+        Plane waves (row, column) in steps of `ScatteringMatrix.step_per_nm`.
+    matrix : ndarray of complex64, shape (incoming, outgoing)
+        Amplitude of each outgoing wave for a unit incoming wave.
+    """
+
+    incoming: NDArray[np.int64]
+    outgoing: NDArray[np.int64]
+    matrix: NDArray[np.complex64] = dataclasses.field(repr=False)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ScatteringMatrix:
+    """How a specimen scatters each plane wave of the aperture into each one of the detector window.
+
+    Attributes
+    ----------
+    blocks : tuple of Block
+        One per vector of the Brillouin zone; waves of different blocks never mix.
+    tiles : tuple of int
+        Cells per supercell along rows and columns: the sampling of reciprocal space is that of the supercell.
+    step_per_nm : tuple of float
+        Sampling interval of reciprocal space (row, column) in 1/nm.
+    cell_nm : tuple of float
+        The specimen's cell in nm.
+    """
+
+    blocks: tuple[Block, ...]
+    tiles: tuple[int, int]
+    step_per_nm: tuple[float, float]
+    cell_nm: tuple[float, float]
+
+
+def band_limit_per_nm(specimen: Specimen, fraction: float = BAND_LIMIT) -> float:
+    """Return the highest spatial frequency, in 1/nm, that the multislice of a specimen keeps."""
+    return fraction * min(
+        float(n) / length / 2 for n, length in zip(specimen.slices.shape[1:], specimen.cell_nm, strict=True)
+    )
+
+
+def _disk(radius_per_nm: float, step: tuple[float, float]) -> NDArray[np.int64]:
+    """Return the points (row, column) of a reciprocal grid within a radius."""
+    rows, columns = (np.arange(-math.ceil(radius_per_nm / s), math.ceil(radius_per_nm / s) + 1) for s in step)
+    row, column = np.meshgrid(rows, columns, indexing="ij")
+    inside = np.hypot(row * step[0], column * step[1]) <= radius_per_nm
+    return np.stack([row[inside], column[inside]], axis=-1)
+
+
+def scattering_matrix(
+    specimen: Specimen,
+    energy_kev: float,
+    incoming_per_nm: float,
+    outgoing_per_nm: float,
+    tiles: tuple[int, int],
+    *,
+    band_limit: float | None = BAND_LIMIT,
+    progress: ProgressFunction | None = None,
+    cancel: threading.Event | None = None,
+) -> ScatteringMatrix:
+    r"""Propagate every plane wave of the aperture through one cell of the specimen.
+
+    A wave with transverse frequency :math:`g + \kappa`, g a reciprocal lattice vector, is a periodic function times
+    :math:`\exp(2 \pi i \kappa x)` (Bloch), so that the small grid of one cell serves the sampling of a supercell:
+
+    .. math:: u_{j+1} = F^{-1} \big[ e^{-i \pi \lambda \Delta z (g + \kappa)^2} F [e^{i \sigma V_j} u_j] \big]
+
+    Parameters
+    ----------
+    specimen : Specimen
+        The slices.
+    energy_kev : float
+        Beam energy in keV.
+    incoming_per_nm, outgoing_per_nm : float
+        Radius of the aperture and of the detector window in 1/nm.
+    tiles : tuple of int
+        Cells per supercell along rows and columns.
+    band_limit : float or None
+        Fraction of the Nyquist frequency that is kept, against aliasing; None keeps all (and all electrons).
+    progress, cancel
+        See `esteemcore._core.progress.Progress`.
+
+    References
+    ----------
+    E. J. Kirkland, Advanced Computing in Electron Microscopy (2010), ch. 6; C. Ophus, Adv. Struct. Chem. Imaging 3
+    (2017) 13, for the scattering matrix.
+    """
+    wavelength, sigma = optics.wavelength_nm(energy_kev), optics.interaction_parameter(energy_kev)
+    shape, cell = specimen.slices.shape[1:], specimen.cell_nm
+    step = (1 / (tiles[0] * cell[0]), 1 / (tiles[1] * cell[1]))
+    limit = math.inf if band_limit is None else band_limit_per_nm(specimen, band_limit)
+    if max(incoming_per_nm, outgoing_per_nm) > limit:
+        worst = max(incoming_per_nm, outgoing_per_nm) * wavelength * 1e3
+        raise ParameterError(
+            f"the {specimen.name} potential is sampled for angles up to {limit * wavelength * 1e3:.1f} mrad at "
+            f"{energy_kev:g} keV, but {worst:.1f} mrad are needed; lower semiangle_mrad or max_angle_mrad"
+        )
+    g = [fft.fftfreq(n, length / n) for n, length in zip(shape, cell, strict=True)]
+    inside = np.hypot(g[0][:, None], g[1]) <= limit
+    kinds, which = np.unique(specimen.slices, axis=0, return_inverse=True)
+    transmission = [
+        fft.ifft2(fft.fft2(np.exp(1j * sigma * potential.astype(np.float64))) * inside).astype(np.complex64)
+        for potential in kinds
+    ]
+    incoming, outgoing = _disk(incoming_per_nm, step), _disk(outgoing_per_nm, step)
+    steps = Progress(len(incoming), progress, cancel)
+    blocks = []
+    for row in range(tiles[0]):
+        for column in range(tiles[1]):
+            first = incoming[(incoming[:, 0] % tiles[0] == row) & (incoming[:, 1] % tiles[1] == column)]
+            last = outgoing[(outgoing[:, 0] % tiles[0] == row) & (outgoing[:, 1] % tiles[1] == column)]
+            k2 = (g[0][:, None] + row * step[0]) ** 2 + (g[1] + column * step[1]) ** 2
+            propagator = np.exp(-1j * np.pi * wavelength * specimen.slice_thickness_nm * k2)
+            propagator = (propagator * (np.sqrt(k2) <= limit)).astype(np.complex64)
+            start, end = ((waves - (row, column)) // tiles % shape for waves in (first, last))
+            matrix = np.empty((len(first), len(last)), np.complex64)
+            for batch in range(0, len(first), _WAVES):
+                part = start[batch : batch + _WAVES]
+                spectrum = np.zeros((len(part), *shape), np.complex64)
+                spectrum[np.arange(len(part)), part[:, 0], part[:, 1]] = 1
+                for kind in which.ravel():
+                    wave = fft.ifft2(spectrum, overwrite_x=True)
+                    wave *= transmission[kind]
+                    spectrum = fft.fft2(wave, overwrite_x=True)
+                    spectrum *= propagator
+                matrix[batch : batch + len(part)] = spectrum[:, end[:, 0], end[:, 1]]
+                steps.step(len(part))
+            blocks.append(Block(first, last, matrix))
+    return ScatteringMatrix(tuple(blocks), tiles, step, cell)
