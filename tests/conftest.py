@@ -1,0 +1,29 @@
+"""What all tests share: where the development data are, and how slow machines are treated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import pytest
+
+hypothesis.settings.register_profile(
+    "esteem", deadline=None, max_examples=30, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("esteem")
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder with simulated sets of known truth and real files, beside the checkout; not part of the project."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"the development data are not at {SHARED_DATA}")
+    return SHARED_DATA
