@@ -31,8 +31,8 @@ def integer(name: str, value: Any, *, minimum: int | None = None, maximum: int |
     except TypeError:
         raise ParameterError(f"{name} is {value!r}; expected an integer") from None
     if (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
-        low, high = "" if minimum is None else f" >= {minimum}", "" if maximum is None else f" <= {maximum}"
-        raise ParameterError(f"{name} is {number}; expected an integer{low}{high}")
+        bounds = [f"{sign} {bound}" for sign, bound in ((">=", minimum), ("<=", maximum)) if bound is not None]
+        raise ParameterError(f"{name} is {number}; expected an integer {' and '.join(bounds)}")
     return number
 
 

@@ -58,6 +58,9 @@ class DependencyError(EsteemError, ImportError):
         self.library = library
         self.extra = extra
 
+    def __reduce__(self) -> tuple[type[DependencyError], tuple[str, str]]:
+        return type(self), (self.library, self.extra)
+
 
 class CancelledError(EsteemError):
     """The caller asked for the work to stop."""

@@ -39,3 +39,8 @@ class Progress:
         self._done += n
         if self._progress is not None:
             self._progress(min(self._done / self._total, 1.0))
+
+    def finish(self) -> None:
+        """Note that the work is done, though it took fewer steps than foreseen."""
+        if self._progress is not None and self._done < self._total:
+            self._progress(1.0)

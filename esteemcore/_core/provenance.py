@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from esteemcore._core.errors import ParameterError
 
 
 def digest(*arrays: Any) -> str:
@@ -17,7 +20,7 @@ def digest(*arrays: Any) -> str:
     Parameters
     ----------
     *arrays : array_like
-        Any number of arrays; their order matters.
+        Any number of arrays, not of Python objects; their order matters.
 
     Returns
     -------
@@ -26,9 +29,10 @@ def digest(*arrays: Any) -> str:
     """
     state = hashlib.blake2b(digest_size=16)
     for item in arrays:
-        array = np.ascontiguousarray(item)
-        if array.dtype.byteorder == ">":
-            array = array.astype(array.dtype.newbyteorder("<"))
+        array = np.asarray(item)
+        if array.dtype.hasobject:
+            raise ParameterError(f"an array of dtype {array.dtype} has no digest; give numbers, strings or times")
+        array = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
         state.update(f"{array.dtype.str}{array.shape}".encode())
         state.update(memoryview(array.reshape(-1).view(np.uint8)))
     return state.hexdigest()
@@ -40,14 +44,20 @@ def _plain(value: Any) -> Any:
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, np.generic):
-        return value.item()
+    if isinstance(value, np.floating):
+        value = float(value)
+    elif isinstance(value, (np.bool_, np.integer, np.str_)):
+        value = value.item()
     if isinstance(value, np.ndarray):
-        if value.size <= 16 and value.dtype.kind in "biuf":
-            return value.tolist()
+        if value.dtype.hasobject or (value.size <= 16 and value.dtype.kind in "biufU"):
+            return _plain(value.tolist())
         return {"shape": list(value.shape), "dtype": value.dtype.str, "digest": digest(value)}
-    if isinstance(value, (tuple, list, set, frozenset)):
+    if isinstance(value, (set, frozenset)):
+        return sorted((_plain(item) for item in value), key=repr)
+    if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no word for it
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return repr(value)

@@ -2,6 +2,7 @@
 
 from esteemcore.fourd.center_of_mass import CenterOfMass, CenterOfMassResult, fit_rotation, integrate
 from esteemcore.fourd.geometry import Geometry
+from esteemcore.fourd.live import LiveImage, live_images, live_reducers
 from esteemcore.fourd.ssb import SingleSideband, SingleSidebandResult
 from esteemcore.fourd.statistics import FrameStatistics, FrameStatisticsResult
 from esteemcore.fourd.virtual import VirtualDetectors, VirtualDetectorsResult, annular_mask
@@ -12,6 +13,7 @@ __all__ = [
     "FrameStatistics",
     "FrameStatisticsResult",
     "Geometry",
+    "LiveImage",
     "SingleSideband",
     "SingleSidebandResult",
     "VirtualDetectors",
@@ -19,4 +21,6 @@ __all__ = [
     "annular_mask",
     "fit_rotation",
     "integrate",
+    "live_images",
+    "live_reducers",
 ]

@@ -5,6 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from esteemcore.events._intrinsics import prefetch
+
+AHEAD = 4
+"""Frames whose sums are fetched ahead of use: in a shuffled scan they are anywhere in memory."""
+
 
 @njit(cache=True, nogil=True)
 def project_events(offset, pixel, count, index, weight, out):
@@ -34,7 +39,13 @@ def project_frames(frames, index, weight, out):
 @njit(cache=True, nogil=True)
 def bin_events(offset, pixel, count, index, label, out):
     """Add the counts of each frame to ``out[index, label[pixel]]``, where the label is not negative."""
-    for i in range(index.shape[0]):
+    n = index.shape[0]
+    address, row_bytes = out.ctypes.data, out.strides[0]
+    for i in range(n):
+        if i + AHEAD < n:
+            next_row = address + row_bytes * index[i + AHEAD]
+            for line in range(0, row_bytes, 64):
+                prefetch(np.int64(next_row + line))
         row = out[index[i]]
         for e in range(offset[i], offset[i + 1]):
             bin_number = label[pixel[e]]

@@ -71,23 +71,18 @@ def combine_bins(counts, inverse_visits, fill, gain, plus, minus, sign, out):
     run along bins and channels along positions.
     """
     positions = counts.shape[0]
-    bins = gain.shape[0]
-    tile = np.empty((64, bins), np.float32)
-    for start in range(0, positions, 64):
-        size = min(64, positions - start)
-        for r in range(size):
-            once = inverse_visits[start + r]
-            row = counts[start + r]
-            if once > 0:
-                for c in range(bins):
-                    tile[r, c] = once * np.float32(row[c]) * gain[c]
-            else:
-                for c in range(bins):
-                    tile[r, c] = fill[c] * gain[c]
+    for start in range(0, positions, 128):
+        stop = min(start + 128, positions)
         for j in range(out.shape[0]):
-            a, b, s = plus[j], minus[j], sign[j]
-            for r in range(size):
-                out[j, start + r] = tile[r, a] + s * tile[r, b]
+            a, b = plus[j], minus[j]
+            gain_a, gain_b = gain[a], sign[j] * gain[b]
+            empty = gain_a * fill[a] + gain_b * fill[b]
+            for r in range(start, stop):
+                once = inverse_visits[r]
+                if once > 0:
+                    out[j, r] = once * (gain_a * np.float32(counts[r, a]) + gain_b * np.float32(counts[r, b]))
+                else:
+                    out[j, r] = empty
 
 
 @njit(cache=True, nogil=True)

@@ -56,7 +56,8 @@ def aberration_phase(
 ) -> NDArray[np.float64]:
     r"""Return chi, the phase by which the lens delays the wave, in rad; the wave is multiplied by exp(-i chi).
 
-    .. math:: \chi(k, \phi) = \frac{2\pi}{\lambda} \sum_{nm} \frac{(\lambda k)^{n+1}}{n+1} C_{nm} \cos m(\phi - \phi_{nm})
+    .. math::
+        \chi(k, \phi) = \frac{2\pi}{\lambda} \sum_{nm} \frac{(\lambda k)^{n+1}}{n+1} C_{nm} \cos m(\phi - \phi_{nm})
 
     Parameters
     ----------
@@ -72,6 +73,7 @@ def aberration_phase(
     ----------
     O. L. Krivanek, N. Dellby, A. R. Lupini, Ultramicroscopy 78 (1999) 1.
     """
+    wavelength = checks.positive("wavelength", wavelength, "nm")
     k_row, k_column = np.broadcast_arrays(np.asarray(k_row, np.float64), np.asarray(k_column, np.float64))
     theta = wavelength * np.hypot(k_row, k_column)
     azimuth = np.arctan2(k_row, k_column)
@@ -95,6 +97,7 @@ def aperture_edge(k: ArrayLike, radius: float, width: float) -> NDArray[np.float
         a sharp edge.
     """
     k = np.asarray(k, np.float64)
-    if width <= 0:
+    radius, width = checks.not_negative("radius", radius), checks.not_negative("width", width)
+    if width == 0:
         return (k <= radius).astype(np.float64)
     return np.clip((radius - k) / width + 0.5, 0.0, 1.0)

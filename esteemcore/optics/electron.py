@@ -8,7 +8,7 @@ from scipy import constants
 
 from esteemcore._core import checks
 
-REST_ENERGY_EV = constants.m_e * constants.c**2 / constants.e
+REST_ENERGY_EV: float = constants.m_e * constants.c**2 / constants.e
 
 
 def wavelength_nm(energy_kev: float) -> float:
@@ -28,7 +28,7 @@ def wavelength_nm(energy_kev: float) -> float:
     """
     energy_ev = 1e3 * checks.positive("energy_kev", energy_kev, "keV")
     momentum_c_ev = math.sqrt(energy_ev * (energy_ev + 2 * REST_ENERGY_EV))
-    return constants.h * constants.c / constants.e / momentum_c_ev * 1e9
+    return float(constants.h * constants.c / constants.e) / momentum_c_ev * 1e9
 
 
 def interaction_parameter(energy_kev: float) -> float:
@@ -52,10 +52,4 @@ def interaction_parameter(energy_kev: float) -> float:
     """
     energy_ev = 1e3 * checks.positive("energy_kev", energy_kev, "keV")
     wavelength = wavelength_nm(energy_kev)
-    return (
-        2
-        * math.pi
-        / (wavelength * energy_ev)
-        * (REST_ENERGY_EV + energy_ev)
-        / (2 * REST_ENERGY_EV + energy_ev)
-    )
+    return 2 * math.pi / (wavelength * energy_ev) * (REST_ENERGY_EV + energy_ev) / (2 * REST_ENERGY_EV + energy_ev)

@@ -1,0 +1,59 @@
+"""The command ``esteem``: one registry, one file per command, imported when it is called.
+
+A command is a module with ``add_arguments(parser)`` and ``run(arguments) -> int`` (the exit code), named in `COMMANDS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from esteemcore import __version__
+from esteemcore.errors import EsteemError
+
+COMMANDS = {
+    "demo": "simulate a low-dose one-bit 4D-STEM scan and watch its phase form, as a page of pictures",
+    "live": "replay the frames of a file through the live chain",
+    "show": "print and picture what a file holds",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name. Default: those of the process.
+
+    Returns
+    -------
+    int
+        0 when all went well, 2 for wrong arguments or an error in words on stderr, 130 when interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="esteem", description="Just-enough-data STEM.")
+    parser.add_argument("--version", action="version", version=f"esteem {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    called = next((a for a in arguments if not a.startswith("-")), None)
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        if name == called:
+            module = importlib.import_module(f"esteemcore.cli.{name}")
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    parsed = parser.parse_args(arguments)
+    try:
+        code: int = parsed.run(parsed)
+    except EsteemError as error:
+        print(f"esteem {called}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"esteem {called}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return code

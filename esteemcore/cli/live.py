@@ -1,0 +1,91 @@
+"""``esteem live FILE``: stored frames through the live chain, as if they came from the camera now."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from esteemcore import fourd, io, stream
+from esteemcore.cli import pictures
+from esteemcore.cli.options import add_calibrations, calibrated, stem
+from esteemcore.errors import ReducerError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("file", type=Path, help="a container of Esteem or any 4D-STEM file that RosettaSciIO reads")
+    parser.add_argument("--signal", help="which signal, when the file holds several with detector frames")
+    parser.add_argument("--scan-shape", nargs=2, type=int, metavar=("Y", "X"), help="scan positions, if unknown")
+    parser.add_argument("--coordinates", type=Path, help="file of visited positions (Direct Electron movies)")
+    parser.add_argument("--rate", type=float, help="frames per second; default: as fast as they can be read")
+    parser.add_argument("--chunk", type=int, default=256, help="frames handed over at a time (%(default)s)")
+    parser.add_argument("--out", type=Path, help="folder for the pictures; default: NAME_live beside here")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER.esteem", help="also write the raw frames to a container")
+    add_calibrations(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Replay the frames and write the images."""
+    options: dict[str, Any] = {}
+    if arguments.scan_shape is not None:
+        options["scan_shape"] = tuple(arguments.scan_shape)
+    if arguments.coordinates is not None:
+        options["coordinates"] = arguments.coordinates
+    dataset = io.load(arguments.file, **options)
+    source = io.source(dataset, arguments.signal)
+    for line in dataset.describe():
+        print(line)
+    geometry, missing = calibrated(dataset.geometry, arguments)
+    if geometry is None:
+        print(f"without {', '.join(missing)} only statistics are made; give them as options for phase images")
+    spec = source.spec
+    reducers = fourd.live_reducers(geometry, spec.frame_shape, bins=arguments.bins)
+    store = io.Writer(arguments.keep, spec, scan=dataset.scan, geometry=geometry) if arguments.keep else None
+    failure = None
+    began = time.perf_counter()
+    try:
+        with tqdm(total=len(source), unit=" frames", desc=arguments.file.name) as bar:
+            runner = stream.LiveRunner(reducers, spec, store=store)
+            with runner:
+                for chunk in source.chunks(size=arguments.chunk):
+                    if arguments.rate:
+                        due = began + runner.status.acquired / arguments.rate
+                        time.sleep(max(0.0, due - time.perf_counter()))
+                    while store is None and runner.status.memory_bytes > 2**28:
+                        time.sleep(0.005)
+                    runner.put(chunk, copy=False)
+                    bar.update(len(chunk))
+                    bar.set_postfix_str(f"lag {runner.status.lag_frames} frames")
+                try:
+                    results = runner.finish()
+                except ReducerError as error:
+                    failure, results = error, error.results
+    finally:
+        if store is not None:
+            store.close()
+    out = arguments.out or Path(f"{stem(arguments.file)}_live")
+    out.mkdir(parents=True, exist_ok=True)
+    images = fourd.live_images(results, geometry)
+    for name, image in images.items():
+        step = geometry.step_nm if geometry is not None else None
+        path = pictures.save(pictures.gray(image.data, nm_per_pixel=step), out / f"{name}.png")
+        low, high = pictures.limits(image.data)
+        print(f"{path}: {image.title}, {low:.4g} (black) to {high:.4g} {image.unit} (white)")
+    mean = results["statistics"].mean
+    path = pictures.save(pictures.gray(mean**0.5 if (mean >= 0).all() else mean), out / "mean_frame.png")
+    print(f"{path}: mean frame, square root of the counts")
+    visits = results["statistics"].visits
+    elapsed = time.perf_counter() - began
+    print(
+        f"{int(visits.sum()):,} frames at {int((visits > 0).sum()):,} of {visits.size:,} positions in {elapsed:.2f} s, "
+        f"{visits.sum() / elapsed:,.0f} frames/s"
+    )
+    for note in getattr(results.get("ssb"), "notes", ()):
+        print(f"note: {note}")
+    if failure is not None:
+        raise failure
+    return 0

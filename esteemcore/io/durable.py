@@ -1,0 +1,73 @@
+"""Files that are either whole or not there: temporary name, fsync, rename, fsync of the folder."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+_WINDOWS = os.name == "nt"
+TEMPORARY = ".part"
+"""Suffix of files that are being written; readers never look at them."""
+
+
+def write_file(path: Path, pieces: Iterable[bytes]) -> None:
+    """Put a file in place, or replace it, in one step; on any failure the old one stays and no temporary file is left.
+
+    The name is durable only after `sync_folder`.
+
+    Raises
+    ------
+    OSError
+        If the disk is full or refuses.
+    """
+    temporary = path.with_name(path.name + TEMPORARY)
+    try:
+        with temporary.open("wb", buffering=0) as file:
+            for piece in pieces:
+                view = memoryview(piece)
+                while view:
+                    view = view[file.write(view) :]
+            os.fsync(file.fileno())
+        _replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Rename over an existing file; Windows refuses for a moment while a reader or a virus scanner has it open."""
+    for wait in (0.001, 0.005, 0.02, 0.1, 0.5) if _WINDOWS else ():
+        try:
+            source.replace(target)
+        except PermissionError:
+            time.sleep(wait)
+        else:
+            return
+    source.replace(target)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable (Windows does it by itself)."""
+    if _WINDOWS:
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def reason(error: OSError) -> str:
+    """Say in words why the disk refused."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full"
+    if error.errno == errno.EFBIG:
+        return "the disk takes no files of this size"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"writing is not allowed ({error.strerror})"
+    return f"the disk reports an error ({error.strerror or error})"

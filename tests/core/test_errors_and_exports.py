@@ -1,0 +1,126 @@
+"""The exception tree, the names that users import, and what importing them costs."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+import esteemcore
+from esteemcore import errors, events, optics, stream
+
+TREE = {
+    errors.EsteemError: Exception,
+    errors.ParameterError: errors.EsteemError,
+    errors.CalibrationError: errors.EsteemError,
+    errors.FormatError: errors.EsteemError,
+    errors.StreamError: errors.EsteemError,
+    errors.ReducerError: errors.StreamError,
+    errors.DependencyError: errors.EsteemError,
+    errors.CancelledError: errors.EsteemError,
+}
+
+EXPORTED = {
+    esteemcore: {"__version__", "errors", "events", "fourd", "io", "optics", "scan", "simulate", "stream"},
+    errors: {
+        "CalibrationError",
+        "CancelledError",
+        "DependencyError",
+        "EsteemError",
+        "FormatError",
+        "ParameterError",
+        "ReducerError",
+        "StreamError",
+    },
+    events: {"EventTable", "SparseSI", "events_from_frames", "events_from_packed", "pack_bits", "unpack_bits"},
+    optics: {
+        "Aberrations",
+        "aberration_phase",
+        "aperture_edge",
+        "interaction_parameter",
+        "parse_aberrations",
+        "wavelength_nm",
+    },
+    stream: {
+        "AdditiveReducer",
+        "Chunk",
+        "ChunkStore",
+        "LiveRunner",
+        "LiveStatus",
+        "Reducer",
+        "Source",
+        "Spec",
+        "Sums",
+        "Tracker",
+        "chunks",
+        "run",
+    },
+}
+
+
+def test_the_tree_is_complete_and_as_drawn() -> None:
+    assert {getattr(errors, name) for name in errors.__all__} == set(TREE)
+    for error, parent in TREE.items():
+        assert error.__bases__[0] is parent
+    assert issubclass(errors.ParameterError, ValueError)
+    assert issubclass(errors.DependencyError, ImportError)
+    assert not issubclass(errors.StreamError, ValueError)
+
+
+@pytest.mark.parametrize("module", EXPORTED, ids=lambda module: module.__name__)
+def test_exported_names(module) -> None:
+    assert set(module.__all__) == EXPORTED[module]
+    assert len(module.__all__) == len(set(module.__all__))
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+    assert set(module.__all__) <= set(dir(module))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'spectroscopy'"):
+        esteemcore.spectroscopy  # noqa: B018
+
+
+def test_a_missing_library_names_the_extra_that_brings_it() -> None:
+    error = errors.DependencyError("libertem", "distributed")
+    assert 'pip install "nionswift-esteem[distributed]"' in str(error)
+    assert (error.library, error.extra) == ("libertem", "distributed")
+
+
+def test_a_stream_error_carries_its_own_copy_of_the_results() -> None:
+    results = {"bf": 1}
+    error = errors.ReducerError("'adf' failed", results)
+    results["adf"] = 2
+    assert error.results == {"bf": 1}
+    assert errors.StreamError("disk full").results == {}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.ParameterError("kx is 0"),
+        errors.ReducerError("'adf' failed", {"bf": 1}),
+        errors.DependencyError("libertem", "distributed"),
+    ],
+)
+def test_errors_come_back_whole_from_another_process(error) -> None:
+    back = pickle.loads(pickle.dumps(error))
+    assert type(back) is type(error)
+    assert str(back) == str(error)
+    assert vars(back) == vars(error)
+
+
+@pytest.mark.parametrize(
+    ("statement", "never"),
+    [
+        ("import esteemcore", ("nion", "numba", "zarr", "scipy", "numpy", "skimage", "sklearn", "rsciio")),
+        ("import esteemcore.stream, esteemcore.events", ("nion", "numba", "zarr", "scipy", "rsciio")),
+    ],
+)
+def test_what_an_import_does_not_bring(statement, never) -> None:
+    command = [sys.executable, "-c", f"import sys; {statement}; print(*sys.modules)"]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert "esteemcore" in loaded
+    assert {name.partition(".")[0] for name in loaded}.isdisjoint(never)
