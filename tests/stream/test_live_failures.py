@@ -102,7 +102,9 @@ def test_a_file_that_cannot_be_completed_is_said(rig, position_sum, spec, data) 
     store = rig.SpyStore(flush_fails=True)
     runner = stream.LiveRunner({"a": position_sum}, spec, store=store)
     rig.put_all(runner, stream.chunks(data))
-    with pytest.raises(StreamError, match=r"could not be completed .*Input/output error.* took all 24 frames") as caught:
+    with pytest.raises(
+        StreamError, match=r"could not be completed .*Input/output error.* took all 24 frames"
+    ) as caught:
         runner.finish()
     rig.assert_results(caught.value.results["a"], data, range(24))
     assert runner.unsaved == []
