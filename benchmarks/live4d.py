@@ -144,10 +144,11 @@ def peers() -> list[dict[str, Any]]:
         print(f"peers left out: {', '.join(missing)} not installed (extra 'peers')")
         return rows
     from libertem.api import Context
+    from libertem.common.container import MaskContainer
     from libertem.executor.inline import InlineJobExecutor
     from libertem.udf.com import CoMUDF
     from libertem.udf.stddev import StdDevUDF
-    from ptychography40.reconstruction.ssb import SSB_UDF
+    from ptychography40.reconstruction.ssb import SSB_UDF, generate_masks
 
     context = Context(executor=InlineJobExecutor())
     stored = context.load("memory", data=image, sig_dims=2, num_partitions=8)
@@ -155,8 +156,10 @@ def peers() -> list[dict[str, Any]]:
         "lamb": geometry.wavelength_nm * 1e-9, "dpix": 0.03e-9, "semiconv": 15e-3, "semiconv_pix": 24.0,
         "cy": detector.center[0], "cx": detector.center[1], "cutoff": 1, "dtype": np.float32,
     }  # fmt: skip
+    masks = generate_masks(reconstruct_shape=shape, mask_shape=(64, 64), method="subpix", **optics)
+    ready = MaskContainer(lambda: masks, dtype=masks.dtype, use_sparse="scipy.sparse.csr", count=masks.shape[0])
     for name, udf in (
-        ("SSB, one phase image", SSB_UDF(**optics)),
+        ("SSB, one phase image", SSB_UDF(**optics, mask_container=ready)),
         ("centre of mass", CoMUDF.with_params(cy=detector.center[0], cx=detector.center[1])),
         ("frame statistics", StdDevUDF()),
     ):

@@ -59,6 +59,7 @@ class Run:
     file_bytes: int
     raw_bytes: int
     same_from_file: bool
+    explained: float
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -158,6 +159,7 @@ def _acquire(
             paused += time.perf_counter() - pause
         rate = n / (time.perf_counter() - clock - paused)
         results = runner.finish()
+        explained = runner.evaluate("ssb", lambda reducer, state: reducer.explained(state))
     again = io.source(path)
     from_file = stream.run({"ssb": reducers["ssb"]}, again.spec, again.chunks())["ssb"]
     return Run(
@@ -171,6 +173,7 @@ def _acquire(
         file=path,
         file_bytes=sum(f.stat().st_size for f in path.rglob("*") if f.is_file()),
         raw_bytes=n * int(np.prod(spec.stored_shape)),
+        explained=explained,
         same_from_file=bool(np.array_equal(from_file.phase, results["ssb"].phase)),
     )
 
@@ -201,22 +204,8 @@ def _write(
         f"{DETECTOR.shape[1]} pixels takes one frame at each. Phase: single side band, "
         f"{100 * pattern.mask.mean():.0f} % of the positions visited."
     )
-    head = [
-        "dose", "electrons per frame", "pixels hit twice", "SSB correlation", "SSB scale", "iCoM correlation",
-        "frames/s", "longest lag", "raw file", "packed frames", "same from the file",
-    ]  # fmt: skip
-    rows = []
-    for done in runs:
-        ssb, last = done.results["ssb"], done.steps[-1]
-        icom = _compare(done.images["icom"].data, truth)[0]
-        lost = 1 - ssb.occupancy / -np.log1p(-ssb.occupancy) if ssb.occupancy > 0 else 0.0
-        rows.append([
-            f"{done.dose:,.0f} e/Å²", f"{done.exposure.pixel_charge_e:.0f}", f"{100 * lost:.2f} %",
-            f"{last.correlation:.3f}", f"{last.scale:.2f}", f"{icom:.3f}", f"{done.frames_per_s:,.0f}",
-            f"{1e3 * done.longest_lag_s:.0f} ms", f"{done.file_bytes / 1e6:.1f} MB", f"{done.raw_bytes / 1e6:.0f} MB",
-            "yes" if done.same_from_file else "NO",
-        ])  # fmt: skip
-    page.table(head, rows)
+    figures = [_figures(done, truth) for done in runs]
+    page.table(list(figures[0]), [list(row.values()) for row in figures])
     true_picture = pictures.gray(truth, black_white=black_white, nm_per_pixel=STEP_NM)
     pictures.save(true_picture, out / "truth.png")
     pictures.save(pictures.visit_order(pattern.shape, pattern.order), out / "visit_order.png")
@@ -252,3 +241,23 @@ def _write(
     page.details("Provenance of the last phase image", runs[-1].results["ssb"].provenance.as_dict())
     page.details("Visit order", pattern.provenance.as_dict())
     return page.save(out / "index.html")
+
+
+def _figures(done: Run, truth: NDArray[np.float64]) -> dict[str, str]:
+    """Return the figures of a run by name, as the page shows them."""
+    ssb, last = done.results["ssb"], done.steps[-1]
+    lost = 1 - ssb.occupancy / -np.log1p(-ssb.occupancy) if ssb.occupancy > 0 else 0.0
+    return {
+        "dose": f"{done.dose:,.0f} e/Å²",
+        "electrons per frame": f"{done.exposure.pixel_charge_e:.0f}",
+        "lost to double hits": f"{100 * lost:.2f} %",
+        "SSB correlation": f"{last.correlation:.3f}",
+        "SSB scale": f"{last.scale:.2f}",
+        "explained by a weak phase": "too few electrons" if np.isnan(done.explained) else f"{done.explained:.0%}",
+        "iCoM correlation": f"{_compare(done.images['icom'].data, truth)[0]:.3f}",
+        "frames/s": f"{done.frames_per_s:,.0f}",
+        "longest lag": f"{1e3 * done.longest_lag_s:.0f} ms",
+        "raw file": f"{done.file_bytes / 1e6:.1f} MB",
+        "packed frames": f"{done.raw_bytes / 1e6:.0f} MB",
+        "same from the file": "yes" if done.same_from_file else "NO",
+    }

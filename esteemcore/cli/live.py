@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,10 @@ from tqdm import tqdm
 from esteemcore import fourd, io, stream
 from esteemcore.cli import pictures
 from esteemcore.cli.options import add_calibrations, calibrated, stem
-from esteemcore.errors import ReducerError
+from esteemcore.errors import ParameterError, ReducerError
+
+WEAK_PHASE_SHARE = 0.6
+"""Below this share explained the phase image is not that of the specimen; thin zeolites in focus give 0.9 and more."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"without {', '.join(missing)} only statistics are made; give them as options for phase images")
     spec = source.spec
     reducers = fourd.live_reducers(geometry, spec.frame_shape, bins=arguments.bins)
-    store = io.Writer(arguments.keep, spec, scan=dataset.scan, geometry=geometry) if arguments.keep else None
+    store = _keep(arguments.keep, spec, dataset, geometry) if arguments.keep else None
     failure = None
     began = time.perf_counter()
     try:
@@ -84,8 +89,30 @@ def run(arguments: argparse.Namespace) -> int:
         f"{int(visits.sum()):,} frames at {int((visits > 0).sum()):,} of {visits.size:,} positions in {elapsed:.2f} s, "
         f"{visits.sum() / elapsed:,.0f} frames/s"
     )
+    if "ssb" in results:
+        print(explanation(runner.evaluate("ssb", lambda reducer, state: reducer.explained(state))))
     for note in getattr(results.get("ssb"), "notes", ()):
         print(f"note: {note}")
     if failure is not None:
         raise failure
     return 0
+
+
+def _keep(path: Path, spec: stream.Spec, dataset: io.Dataset, geometry: fourd.Geometry | None) -> io.Writer:
+    """Open the container that takes the raw frames, with all that is known of them."""
+    if path.exists():
+        raise ParameterError(f"{path} is there already; give --keep another name, or delete it")
+    scan = dataset.scan or io.ScanRecord(spec.scan_shape)
+    if geometry is not None:
+        scan = dataclasses.replace(scan, step_nm=geometry.scan_step_nm)
+    return io.Writer(path, spec, scan=scan, geometry=geometry or dataset.geometry, metadata=dataset.metadata)
+
+
+def explanation(share: float) -> str:
+    """Say what `esteemcore.fourd.SingleSideband.explained` found."""
+    if math.isnan(share):
+        return "too few electrons to tell whether a weak phase explains the signal"
+    text = f"a weak phase explains {100 * max(share, 0):.0f} % of the signal in the bright-field disk"
+    if share < WEAK_PHASE_SHARE:
+        text += ": do not trust the phase; the specimen is too thick or heavy, or rotation, defocus or center are wrong"
+    return text

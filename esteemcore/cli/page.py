@@ -19,8 +19,10 @@ h1 { margin-bottom: 0; } h2 { margin-top: 2.2rem; border-bottom: 1px solid #ccc;
 .row { display: flex; flex-wrap: wrap; gap: 14px; margin-bottom: 1.4rem; } figure { margin: 0; width: 220px; }
 figure img { width: 100%; border: 1px solid #bbb; }
 figcaption { font-size: 13px; } figcaption b { display: block; }
-table { border-collapse: collapse; margin: 1rem 0; } th, td { padding: 3px 14px 3px 0; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 1px solid #999; white-space: normal; vertical-align: bottom; }
+table { border-collapse: collapse; margin: 1rem 0; }
+th, td { padding: 3px 14px 3px 0; text-align: right; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
+thead th { border-bottom: 1px solid #999; white-space: normal; vertical-align: bottom; }
 pre { background: #eee; padding: 1rem; overflow-x: auto; font-size: 12px; }
 """
 

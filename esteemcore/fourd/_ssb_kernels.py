@@ -63,26 +63,16 @@ def bin_overlaps(q_row, q_column, k_row, k_column, pixels, label, radius, width,
 
 
 @njit(cache=True, nogil=True)
-def combine_bins(counts, inverse_visits, fill, gain, plus, minus, sign, out):
-    """Write channels ``out`` (channels, positions): mean counts of one bin plus ``sign`` times those of its partner.
-
-    ``counts`` is (positions, at least bins), ``inverse_visits`` 1 / visits; at positions without a visit it is 0 and
-    ``fill`` (bins,) stands in. ``gain`` (bins,) multiplies all. Positions are taken a tile at a time, because counts
-    run along bins and channels along positions.
-    """
-    positions = counts.shape[0]
-    for start in range(0, positions, 128):
-        stop = min(start + 128, positions)
-        for j in range(out.shape[0]):
-            a, b = plus[j], minus[j]
-            gain_a, gain_b = gain[a], sign[j] * gain[b]
-            empty = gain_a * fill[a] + gain_b * fill[b]
-            for r in range(start, stop):
-                once = inverse_visits[r]
-                if once > 0:
-                    out[j, r] = once * (gain_a * np.float32(counts[r, a]) + gain_b * np.float32(counts[r, b]))
-                else:
-                    out[j, r] = empty
+def mean_counts(counts, inverse_visits, fill, out):
+    """Write the counts per visit of positions (n, bins) to ``out``; ``fill`` (bins,) where ``inverse_visits`` is 0."""
+    for r in range(counts.shape[0]):
+        once = inverse_visits[r]
+        if once > 0:
+            for c in range(counts.shape[1]):
+                out[r, c] = once * np.float32(counts[r, c])
+        else:
+            for c in range(counts.shape[1]):
+                out[r, c] = fill[c]
 
 
 @njit(cache=True, nogil=True)
@@ -112,6 +102,6 @@ def warm_up() -> None:
     for dtype, wide in ((np.uint16, np.int64), (np.uint32, np.int64), (np.float32, np.float64)):
         counts = np.ones((4, 2), dtype)
         bin_totals(counts, np.zeros(2, wide))
-        combine_bins(counts, once, two, two, label, label, one.astype(np.float32), np.zeros((1, 4), np.float32))
+        mean_counts(counts, once, two, np.zeros((4, 2), np.float32))
     spectrum = np.zeros((1, 1), np.complex64)
     accumulate_weighted(spectrum, label, spectrum, np.zeros(1, np.complex64))

@@ -6,20 +6,18 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
 from esteemcore._core.provenance import Provenance, digest, record
 from esteemcore.fourd.geometry import Geometry
-from esteemcore.fourd.ssb_bins import Bins, Overlaps, make_bins, make_overlaps, make_weights
+from esteemcore.fourd.ssb_bins import INFORMATION_KEPT, Bins, Overlaps, make_bins, make_overlaps, make_weights
+from esteemcore.fourd.ssb_image import MeanView, explained_share, mean_view, phase_image
 from esteemcore.fourd.statistics import dense
 from esteemcore.stream import AdditiveReducer, Chunk, Spec, Sums
 
-BATCH = 64
 HIGH_OCCUPANCY = 0.05
-MOST_OCCUPANCY = 0.999
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,10 +163,10 @@ class SingleSideband(AdditiveReducer):
         epsilon = self.regularization if regularization is None else checks.positive("regularization", regularization)
         spec = state.spec
         bins = self._bins(spec.frame_shape)
-        overlaps = make_overlaps(geometry, bins, spec.scan_shape)
-        correct = spec.one_bit if self.occupancy_correction is None else self.occupancy_correction
-        view = _mean_view(state, bins, correct)
-        phase = _phase(state, overlaps, make_weights(overlaps, bins.pixels.sum(), epsilon), view)
+        overlaps = self._overlaps(geometry, spec)
+        correct = self._corrects(spec)
+        view = mean_view(state, bins, correct=correct)
+        phase = phase_image(state, overlaps, make_weights(overlaps, bins.pixels.sum(), epsilon), view)
         return SingleSidebandResult(
             phase=phase,
             visits=state["visits"].reshape(spec.scan_shape).copy(),
@@ -185,20 +183,40 @@ class SingleSideband(AdditiveReducer):
             ),
         )
 
+    def explained(self, state: Sums, *, geometry: Geometry | None = None) -> float:
+        """Return the share of the specimen's signal in the bright-field disk that a weak phase object explains.
+
+        The phase image is right only where this is close to one: thick or heavy specimens, and wrong calibrations,
+        spread the signal over the disk in other ways. The noise of counting is taken off both parts.
+
+        Parameters
+        ----------
+        state : Sums
+            What has come so far.
+        geometry : Geometry, optional
+            Calibrations to judge; default: those of the reducer.
+
+        Returns
+        -------
+        float
+            0 to 1 but for noise; NaN as long as the signal is not five standard deviations above the noise. Frames of
+            real numbers are taken as free of noise.
+        """
+        bins = self._bins(state.spec.frame_shape)
+        every = make_overlaps(geometry or self.geometry, bins, state.spec.scan_shape, 1.0)
+        return explained_share(state, bins, every, correct=self._corrects(state.spec))
+
+    def _corrects(self, spec: Spec) -> bool:
+        return spec.one_bit if self.occupancy_correction is None else self.occupancy_correction
+
+    def _overlaps(self, geometry: Geometry, spec: Spec) -> Overlaps:
+        """Return the channels: few mixtures of the bins, or every pixel itself when it has a bin of its own."""
+        bins = self._bins(spec.frame_shape)
+        kept = INFORMATION_KEPT if bins.count < bins.pixels.sum() else 1.0
+        return make_overlaps(geometry, bins, spec.scan_shape, kept)
+
     def _bins(self, frame_shape: tuple[int, int]) -> Bins:
         return make_bins(self.geometry, frame_shape, self.bins)
-
-
-@dataclasses.dataclass(frozen=True)
-class _View:
-    """Means over all frames, from which empty positions are filled and the gain of each bin follows."""
-
-    totals: NDArray[Any]
-    fill: NDArray[np.float32]
-    gain: NDArray[np.float32]
-    electrons: float
-    occupancy: float
-    per_pixel: float
 
 
 def _as_real(spec: Spec) -> bool:
@@ -206,52 +224,7 @@ def _as_real(spec: Spec) -> bool:
     return not spec.packed and (spec.dtype.kind in "fi" or spec.dtype.itemsize > 2)
 
 
-def _mean_view(state: Sums, bins: Bins, correct: bool) -> _View:
-    from esteemcore.fourd import _ssb_kernels
-
-    counts = state["counts"]
-    totals = np.zeros(bins.count, np.float64 if counts.dtype.kind == "f" else np.int64)
-    _ssb_kernels.bin_totals(counts, totals)
-    mean = totals / max(int(state["visits"].sum()), 1)
-    share = np.clip(mean / bins.pixels, 0.0, MOST_OCCUPANCY)
-    gain = 1 / (1 - share) if correct else np.ones(bins.count)
-    electrons = float((-np.log1p(-share) * bins.pixels).sum() if correct else mean.sum())
-    return _View(
-        totals=totals,
-        fill=mean.astype(np.float32),
-        gain=gain.astype(np.float32),
-        electrons=electrons,
-        occupancy=float(mean.sum() / bins.pixels.sum()),
-        per_pixel=electrons / bins.pixels.sum(),
-    )
-
-
-def _phase(state: Sums, overlaps: Overlaps, weights: NDArray[np.complex64], view: _View) -> NDArray[np.float32]:
-    """Transform the channels, a batch at a time, and add them up at the q inside the band."""
-    from esteemcore.fourd import _ssb_kernels
-
-    ny, nx = state.spec.scan_shape
-    if view.per_pixel <= 0:
-        return np.zeros((ny, nx), np.float32)
-    inverse_visits = np.zeros(ny * nx, np.float32)
-    np.divide(1.0, state["visits"], out=inverse_visits, where=state["visits"] > 0, casting="same_kind")
-    values = np.zeros(len(overlaps.place), np.complex64)
-    buffer = np.empty((min(BATCH, len(weights)), ny * nx), np.float32)
-    for start in range(0, len(weights), BATCH):
-        batch = slice(start, start + BATCH)
-        images = buffer[: len(weights[batch])]
-        _ssb_kernels.combine_bins(
-            state["counts"], inverse_visits, view.fill, view.gain,
-            overlaps.plus[batch], overlaps.minus[batch], overlaps.sign[batch], images,
-        )  # fmt: skip
-        spectrum = scipy.fft.rfft2(images.reshape(-1, ny, nx)).reshape(len(images), -1)
-        _ssb_kernels.accumulate_weighted(spectrum, overlaps.place, weights[batch], values)
-    full = np.zeros(ny * (nx // 2 + 1), np.complex64)
-    full[overlaps.place] = values / np.float32(view.per_pixel)
-    return np.asarray(scipy.fft.irfft2(full.reshape(ny, -1), s=(ny, nx)), np.float32)
-
-
-def _notes(view: _View, spec: Spec, correct: bool, state: Sums) -> tuple[str, ...]:
+def _notes(view: MeanView, spec: Spec, correct: bool, state: Sums) -> tuple[str, ...]:
     notes = []
     missing = int(np.count_nonzero(state["visits"] == 0))
     if missing:

@@ -12,12 +12,13 @@ from esteemcore.fourd.geometry import Geometry
 from esteemcore.optics import aberration_phase, parse_aberrations
 
 TABLE_POINTS = 257
-LEAST_INFORMATION = 0.01
+INFORMATION_KEPT = 0.985
+"""Share of what the bins say that the channels keep: those that are left out would double the cost of an image."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Bins:
-    """Compact groups of bright-field pixels, each with its mirror image about the optical axis.
+    """Compact groups of bright-field pixels.
 
     Attributes
     ----------
@@ -27,8 +28,6 @@ class Bins:
         Number of bins.
     pixels : ndarray, shape (count,)
         Detector pixels in each bin.
-    partner : ndarray of int64, shape (count,)
-        The bin opposite to each bin, itself where there is none.
     sample_row, sample_column : ndarray, shape (samples,)
         Where gamma is evaluated, in 1/nm on the detector: every pixel, or groups of them on a large detector.
     sample_pixels, sample_label : ndarray, shape (samples,)
@@ -40,7 +39,6 @@ class Bins:
     label: NDArray[np.int32]
     count: int
     pixels: NDArray[np.float64]
-    partner: NDArray[np.int64]
     sample_row: NDArray[np.float64]
     sample_column: NDArray[np.float64]
     sample_pixels: NDArray[np.float64]
@@ -52,28 +50,18 @@ class Bins:
 def make_bins(geometry: Geometry, frame_shape: tuple[int, int], bins: int) -> Bins:
     """Cut the bright-field disk into about ``bins`` square blocks; at most one bin a pixel.
 
-    Blocks, hexagons and rings of sectors keep the same share of the information within one percent (0.86 at 128 bins,
-    in focus), and blocks have exact partners.
+    Blocks, hexagons and rings of sectors keep the same share of the information within one percent (0.86 to 0.88 at
+    128 bins, in focus).
     """
     inside = geometry.bright_field(frame_shape)
     row_mrad, column_mrad = (angle[inside] for angle in geometry.detector_mrad(frame_shape))
-    limit = geometry.semiangle_mrad
     if bins >= int(inside.sum()):
-        block_row = np.rint(row_mrad / min(geometry.pixel_pair_mrad) * 2).astype(np.int64)
-        block_column = np.rint(column_mrad / min(geometry.pixel_pair_mrad) * 2).astype(np.int64)
-        mirror_row, mirror_column = -block_row, -block_column
+        own = np.arange(int(inside.sum()))
     else:
-        across = _blocks_across(row_mrad / limit, column_mrad / limit, bins)
-        block_row, block_column = (_block(angle / limit, across) for angle in (row_mrad, column_mrad))
-        mirror_row, mirror_column = across - 1 - block_row, across - 1 - block_column
-    blocks, own = np.unique(np.stack([block_row, block_column], axis=1), axis=0, return_inverse=True)
-    own = own.reshape(-1)
-    number = {(int(i), int(j)): n for n, (i, j) in enumerate(blocks)}
-    partner = np.arange(len(blocks))
-    for n, i, j in zip(own, mirror_row, mirror_column, strict=True):
-        partner[n] = number.get((int(i), int(j)), n)
-    mutual = partner[partner] == np.arange(len(blocks))
-    partner = np.where(mutual, partner, np.arange(len(blocks)))
+        row, column = row_mrad / geometry.semiangle_mrad, column_mrad / geometry.semiangle_mrad
+        across = _blocks_across(row, column, bins)
+        own = np.unique(_block(row, across) * across + _block(column, across), return_inverse=True)[1].reshape(-1)
+    count = int(own.max()) + 1
     label = np.full(inside.size, -1, np.int32)
     label[np.flatnonzero(inside)] = own
     per_nm = 1e-3 / geometry.wavelength_nm
@@ -86,9 +74,8 @@ def make_bins(geometry: Geometry, frame_shape: tuple[int, int], bins: int) -> Bi
     sample_label[sample] = own
     return Bins(
         label=label,
-        count=len(blocks),
+        count=count,
         pixels=np.bincount(own).astype(np.float64),
-        partner=partner,
         sample_row=np.bincount(sample, row_mrad) / weight * per_nm,
         sample_column=np.bincount(sample, column_mrad) / weight * per_nm,
         sample_pixels=weight.astype(np.float64),
@@ -115,28 +102,25 @@ def _sampling_group(inside: NDArray[np.bool_], geometry: Geometry) -> int:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Overlaps:
-    """What each channel, the difference or sum of opposite bins, says about each q inside the band.
+    """What each channel, a combination of bins, says about each q inside the band.
 
     Attributes
     ----------
     place : ndarray of int64, shape (q,)
         Place of each q in the flat half spectrum (y, x/2 + 1).
-    plus, minus : ndarray of int64, shape (channels,)
-        The two bins of each channel.
-    sign : ndarray of float32, shape (channels,)
-        -1 for differences, +1 for sums, 0 for bins without a partner.
+    mixing : ndarray of float32, shape (channels, bins) or (bins,)
+        Weight of each bin in each channel, or of each bin that is a channel itself. All channels have the same noise,
+        and their noise is independent.
     gamma : ndarray of complex64, shape (channels, q)
         Response of each channel to a phase grating: G = i Phi gamma I0.
-    pixels : ndarray, shape (channels,)
-        Detector pixels in each channel, in proportion to the variance of its counts.
+    kept : float
+        Share of what all bins say about the phase that is in the channels, averaged over q.
     """
 
     place: NDArray[np.int64]
-    plus: NDArray[np.int64]
-    minus: NDArray[np.int64]
-    sign: NDArray[np.float32]
+    mixing: NDArray[np.float32]
     gamma: NDArray[np.complex64]
-    pixels: NDArray[np.float64]
+    kept: float
 
 
 def half_spectrum(
@@ -166,12 +150,14 @@ def in_band(scan_shape: tuple[int, int], geometry: Geometry) -> NDArray[np.bool_
 
 @functools.lru_cache(maxsize=4)
 def make_overlaps(
-    geometry: Geometry, bins: Bins, scan_shape: tuple[int, int], *, least_information: float = LEAST_INFORMATION
+    geometry: Geometry, bins: Bins, scan_shape: tuple[int, int], information_kept: float = INFORMATION_KEPT
 ) -> Overlaps:
-    """Compute gamma(k, q) of every channel.
+    """Compute gamma(k, q) of the fewest channels that keep ``information_kept`` of what the bins say.
 
-    An aberration phase that is even in k makes gamma odd in its real and even in its imaginary part, so in focus the
-    sums of opposite bins carry nothing. Channels with less than ``least_information`` of the mean are left out.
+    The bins, scaled to equal noise, are rotated to the principal axes of gamma over all q, each q with the same weight.
+    Opposite bins say the same, in focus with opposite sign, and neighbouring ones similar things: about a quarter of
+    the axes carry nearly everything, so that only so many Fourier transforms are needed for an image. Any choice of
+    axes is unbiased.
     """
     from esteemcore.fourd import _ssb_kernels
 
@@ -184,37 +170,36 @@ def make_overlaps(
         q_row, q_column, bins.sample_row, bins.sample_column, bins.sample_pixels, bins.sample_label,
         radius, bins.width, table, scale, real, imaginary,
     )  # fmt: skip
-    plus, minus, sign = _channels(bins)
-    gamma = (real[plus] + sign[:, None] * real[minus]) + 1j * (imaginary[plus] + sign[:, None] * imaginary[minus])
-    pixels = bins.pixels[plus] + np.abs(sign) * bins.pixels[minus]
-    information = (np.abs(gamma) ** 2).sum(axis=1) / pixels
-    keep = information >= least_information * information.mean()
-    return Overlaps(
-        np.flatnonzero(band), plus[keep], minus[keep], sign[keep].astype(np.float32),
-        gamma[keep].astype(np.complex64), pixels[keep],
-    )  # fmt: skip
+    per_noise = 1 / np.sqrt(bins.pixels)
+    gamma = np.asarray((real + 1j * imaginary) * per_noise[:, None], np.complex128)
+    place = np.flatnonzero(band)
+    if information_kept >= 1 or not gamma.any():
+        return Overlaps(place, per_noise.astype(np.float32), gamma.astype(np.complex64), 1.0)
+    axes, kept = _principal_axes(gamma, information_kept)
+    mixing = axes.T * per_noise
+    return Overlaps(place, mixing.astype(np.float32), (axes.T @ gamma).astype(np.complex64), kept)
+
+
+def _principal_axes(gamma: NDArray[np.complex128], share: float) -> tuple[NDArray[np.float64], float]:
+    """Return the fewest orthonormal real axes (bins, channels) that hold a share of gamma, and the share they hold."""
+    power = (np.abs(gamma) ** 2).sum(axis=0)
+    carried = power > 1e-6 * power.max()
+    normed = gamma[:, carried] / np.sqrt(power[carried])
+    scatter = normed.real @ normed.real.T + normed.imag @ normed.imag.T
+    values, vectors = np.linalg.eigh(scatter)
+    held = np.cumsum(values[::-1]) / values.sum()
+    channels = int(np.searchsorted(held, share)) + 1
+    return vectors[:, ::-1][:, :channels], float(held[channels - 1])
 
 
 @functools.lru_cache(maxsize=4)
 def make_weights(overlaps: Overlaps, bright_pixels: float, regularization: float) -> NDArray[np.complex64]:
     r"""Return the least-squares weight of every channel at every q, (channels, q): Phi = sum weight G / I0.
 
-    .. math:: \Phi(q) = \frac{1}{i I_0} \frac{\sum_c \gamma_c^* G_c / n_c}{\sum_c |\gamma_c|^2 / n_c + \epsilon N}
+    .. math:: \Phi(q) = \frac{1}{i I_0} \frac{\sum_c \gamma_c^* G_c}{\sum_c |\gamma_c|^2 + \epsilon N}
     """
-    gamma, pixels = overlaps.gamma, overlaps.pixels.astype(np.float32)[:, None]
-    power = (np.abs(gamma) ** 2 / pixels).sum(axis=0) + regularization * bright_pixels
-    return (-1j * gamma.conj() / (pixels * power)).astype(np.complex64)
-
-
-def _channels(bins: Bins) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return (bin, opposite bin, sign) of every difference, sum and lone bin."""
-    own = np.arange(bins.count)
-    first = own[own < bins.partner]
-    alone = own[own == bins.partner]
-    plus = np.concatenate([first, first, alone])
-    minus = np.concatenate([bins.partner[first], bins.partner[first], alone])
-    sign = np.concatenate([-np.ones(len(first)), np.ones(len(first)), np.zeros(len(alone))])
-    return plus, minus, sign
+    power = (np.abs(overlaps.gamma) ** 2).sum(axis=0) + regularization * bright_pixels
+    return np.asarray(-1j * overlaps.gamma.conj() / power, np.complex64)
 
 
 def _phase_table(geometry: Geometry, reach: float) -> tuple[NDArray[np.float64], float]:

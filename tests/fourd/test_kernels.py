@@ -84,20 +84,15 @@ def test_squares_of_large_counts_do_not_wrap() -> None:
         assert total.tolist() == [6 * 65535]
 
 
-def test_combined_channels(rng) -> None:
-    positions, bins = 150, 6
-    counts = rng.poisson(3, (positions, bins)).astype(np.uint16)
-    visits = rng.integers(0, 3, positions)
-    inverse = np.divide(1, visits, out=np.zeros(positions), where=visits > 0).astype(np.float32)
-    fill, gain = rng.random(bins).astype(np.float32), rng.random(bins).astype(np.float32)
-    plus, minus = np.array([0, 1, 2, 5]), np.array([3, 4, 2, 0])
-    sign = np.array([-1, 1, 0, -1], np.float32)
-    means = np.where(visits[:, None] > 0, counts * inverse[:, None], fill) * gain
-    twin = (means[:, plus] + sign * means[:, minus]).T
-    out = np.zeros((4, positions), np.float32)
-    _ssb_kernels.combine_bins(counts, inverse, fill, gain, plus, minus, sign, out)
-    np.testing.assert_allclose(out, twin, rtol=1e-5, atol=1e-6)
-    totals = np.zeros(bins, np.int64)
+def test_mean_counts(rng) -> None:
+    counts = rng.poisson(3, (150, 6)).astype(np.uint16)
+    visits = rng.integers(0, 3, 150)
+    inverse = np.divide(1, visits, out=np.zeros(150), where=visits > 0).astype(np.float32)
+    fill = rng.random(6).astype(np.float32)
+    out = np.zeros((150, 6), np.float32)
+    _ssb_kernels.mean_counts(counts, inverse, fill, out)
+    np.testing.assert_allclose(out, np.where(visits[:, None] > 0, counts * inverse[:, None], fill), rtol=1e-6)
+    totals = np.zeros(6, np.int64)
     _ssb_kernels.bin_totals(counts, totals)
     np.testing.assert_array_equal(totals, counts.sum(0))
 
@@ -142,12 +137,7 @@ def test_overlaps_with_aberrations(rng) -> None:
 
 def test_warming_up_compiles_what_a_run_needs() -> None:
     _ssb_kernels.warm_up()
-    before = len(_ssb_kernels.combine_bins.signatures)
-    counts = np.ones((4, 3), np.uint16)
-    one = np.ones(1, np.float32)
-    label = np.zeros(1, np.int64)
-    _ssb_kernels.combine_bins(
-        counts, np.ones(4, np.float32), np.ones(3, np.float32), np.ones(3, np.float32), label, label, one,
-        np.zeros((1, 4), np.float32),
-    )  # fmt: skip
-    assert len(_ssb_kernels.combine_bins.signatures) == before
+    before = len(_ssb_kernels.mean_counts.signatures)
+    ones = np.ones((4, 3), np.float32)
+    _ssb_kernels.mean_counts(np.ones((4, 3), np.uint16), ones[:, 0].copy(), ones[0], ones)
+    assert len(_ssb_kernels.mean_counts.signatures) == before

@@ -10,7 +10,7 @@ import pytest
 from esteemcore import fourd, stream
 from esteemcore.errors import CalibrationError, ParameterError
 from esteemcore.events import pack_bits
-from esteemcore.fourd.ssb_bins import make_bins
+from esteemcore.fourd.ssb_bins import make_bins, make_overlaps
 from esteemcore.optics import aberration_phase, wavelength_nm
 
 SCAN, DET = 24, 48
@@ -275,25 +275,71 @@ def test_geometry_can_change_after_the_fact() -> None:
         reducer.evaluate(state, geometry=geometry(semiangle_mrad=SEMIANGLE / 2))
 
 
+def explained(data: np.ndarray, geo: fourd.Geometry, **judged) -> float:
+    spec = stream.Spec(data.shape[:2], data.shape[2:], data.dtype)
+    reducer = fourd.SingleSideband(geo)
+    state = reducer.init(spec)
+    for chunk in stream.chunks(data):
+        reducer.update(state, chunk)
+    return reducer.explained(state, **judged)
+
+
+def test_how_much_a_weak_phase_explains() -> None:
+    """All of a weak phase, little of a strong one or with wrong calibrations; unknown where noise hides all."""
+    rng = np.random.default_rng(2)
+    weak = rng.poisson(diffraction(object_phase(0.1)) * 3e4).astype(np.uint16)
+    assert explained(weak, geometry()) == pytest.approx(1, abs=0.08)
+    assert explained(weak, geometry(), geometry=geometry(rotation_deg=90)) < 0.1
+    assert explained(weak, geometry(), geometry=geometry(aberrations={"C10": -12.0})) < 0.5
+    strong = rng.poisson(diffraction(object_phase(1.2)) * 3e4).astype(np.uint16)
+    assert explained(strong, geometry()) < 0.6
+    defocused = rng.poisson(diffraction(object_phase(0.1), {"C10": -12.0}) * 3e4).astype(np.uint16)
+    assert explained(defocused, geometry(aberrations={"C10": -12.0})) == pytest.approx(1, abs=0.08)
+    nothing = rng.poisson(diffraction(object_phase(0.0)) * 300).astype(np.uint16)
+    assert np.isnan(explained(nothing, geometry()))
+    noiseless = diffraction(object_phase(0.02)).astype(np.float32)
+    assert explained(noiseless, geometry()) == pytest.approx(1, abs=0.02)
+
+
 @pytest.mark.parametrize("center", [None, (24.3, 23.6)])
 @pytest.mark.parametrize("bins", [20, 128, 10**6])
-def test_bins_partition_the_disk_and_mirror_each_other(bins, center) -> None:
+def test_bins_partition_the_disk_and_are_compact(bins, center) -> None:
     geo = geometry(center=center)
     cut = make_bins(geo, (DET, DET), bins)
     inside = geo.bright_field((DET, DET)).ravel()
     np.testing.assert_array_equal(cut.label >= 0, inside)
     np.testing.assert_array_equal(np.bincount(cut.label[inside]), cut.pixels)
-    np.testing.assert_array_equal(cut.partner[cut.partner], np.arange(cut.count))
     assert cut.sample_pixels.sum() == inside.sum()
     if bins < inside.sum():
         assert abs(cut.count - bins) < 0.25 * bins
-        row, column = (angle.ravel() for angle in geo.detector_mrad((DET, DET)))
-        mean = [np.bincount(cut.label[inside], a[inside]) / cut.pixels for a in (row, column)]
-        for angle in mean:
-            paired = cut.partner != np.arange(cut.count)
-            np.testing.assert_allclose(angle[paired], -angle[cut.partner][paired], atol=1.2 * PIXEL_MRAD)
+        row, column = (angle.ravel()[inside] for angle in geo.detector_mrad((DET, DET)))
+        label = cut.label[inside]
+        spread = np.sqrt(
+            sum(
+                np.bincount(label, a**2) / cut.pixels - (np.bincount(label, a) / cut.pixels) ** 2 for a in (row, column)
+            )
+        )
+        assert spread.max() < 1.2 * SEMIANGLE * np.sqrt(np.pi / 6 / cut.count)
     else:
         assert cut.count == inside.sum()
+
+
+@pytest.mark.parametrize("aberrations", [None, {"C10": -8.0}])
+def test_channels_keep_what_they_promise(aberrations) -> None:
+    """Few channels with independent noise hold nearly all that the bins say about each frequency."""
+    geo = geometry(aberrations=aberrations)
+    bins = make_bins(geo, (DET, DET), 128)
+    every = make_overlaps(geo, bins, (SCAN, SCAN), 1.0)
+    few = make_overlaps(geo, bins, (SCAN, SCAN), 0.97)
+    assert len(few.mixing) < (0.4 if aberrations is None else 0.7) * bins.count
+    noise = few.mixing * bins.pixels @ few.mixing.T
+    np.testing.assert_allclose(noise, np.eye(len(few.mixing)), atol=1e-5)
+    power = (np.abs(every.gamma) ** 2).sum(0)
+    held = (np.abs(few.gamma) ** 2).sum(0)
+    seen = power > 1e-6 * power.max()
+    assert (held[seen] / power[seen]).mean() == pytest.approx(few.kept, abs=1e-3)
+    assert few.kept >= 0.97
+    np.testing.assert_allclose(few.gamma, few.mixing @ (every.gamma * np.sqrt(bins.pixels)[:, None]), atol=1e-3)
 
 
 def test_empty_and_dark_data_give_a_flat_image() -> None:
