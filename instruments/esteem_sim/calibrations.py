@@ -1,0 +1,53 @@
+"""Calibrations of the camera's axes for Nion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nion.data import Calibration
+from nion.instrumentation import camera_base
+
+from esteemcore import simulate
+
+
+class DiffractionCalibrator(camera_base.CameraCalibrator):
+    """Angles in mrad from the beam axis, also where eight pixels share a byte.
+
+    Parameters
+    ----------
+    detector : callable
+        Returns the present detector.
+    """
+
+    def __init__(self, detector: Callable[[], simulate.Detector]) -> None:
+        self._detector = detector
+
+    def get_signal_calibrations(
+        self, frame_parameters: camera_base.CameraFrameParameters, data_shape: Sequence[int], **kwargs: Any
+    ) -> Sequence[Calibration.Calibration]:
+        """Return the calibrations of rows and columns."""
+        detector = self._detector()
+        pixel, center = detector.pixel_mrad, detector.center
+        if not isinstance(pixel, tuple) or center is None:
+            raise TypeError("the detector has no calibrations")
+        calibrations = []
+        for axis, size in zip((0, 1)[-len(data_shape) :], data_shape, strict=True):
+            per_sample = detector.shape[axis] / size if size else 1.0
+            calibrations.append(Calibration.Calibration(-center[axis] * pixel[axis], pixel[axis] * per_sample, "mrad"))
+        return calibrations
+
+    def get_intensity_calibration(
+        self, camera_frame_parameters: camera_base.CameraFrameParameters, **kwargs: Any
+    ) -> Calibration.Calibration:
+        """Return counts."""
+        return Calibration.Calibration(0.0, 1.0, "counts")
+
+    def get_counts_per_electron(self, **kwargs: Any) -> float | None:
+        """One electron, one count."""
+        return 1.0
+
+    def get_pixel_angle(self, **kwargs: Any) -> float | None:
+        """Return the angle of a pixel in rad."""
+        pixel = self._detector().pixel_mrad
+        return (pixel[1] if isinstance(pixel, tuple) else pixel) * 1e-3
