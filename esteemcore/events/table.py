@@ -92,12 +92,14 @@ def events_from_packed(packed: ArrayLike, kx: int) -> EventTable:
         flat = np.pad(flat, ((0, 0), (0, -frame_bytes % 8)))
     words = flat.view("<u8")
     offset = np.zeros(n + 1, np.int64)
-    pixel = np.empty(64 + 32 * n, np.uint32)
+    sample = words[:: max(1, n // 8)]
+    per_frame = int(np.bitwise_count(sample).sum()) // max(len(sample), 1)
+    pixel = np.empty(_room(n, per_frame), np.uint32)
     done = _kernels.find_bits(words, 0, offset, pixel)
-    while done < n:
-        per_frame = max(1, int(offset[done]) // max(done, 1))
-        room = int(offset[done]) + 8 * frame_bytes + (n - done) * (per_frame + per_frame // 4) + 64
-        pixel = np.concatenate([pixel[: offset[done]], np.empty(room - int(offset[done]), np.uint32)])
+    while done < n:  # the sampled frames were dimmer than the others
+        found = int(offset[done])
+        room = found + 8 * frame_bytes + _room(n - done, found // max(done, 1))
+        pixel = np.concatenate([pixel[:found], np.empty(room - found, np.uint32)])
         done = _kernels.find_bits(words, done, offset, pixel)
     pixel = pixel[: offset[-1]]
     if 8 * row_bytes != kx:
@@ -106,6 +108,11 @@ def events_from_packed(packed: ArrayLike, kx: int) -> EventTable:
         offset = np.concatenate([[0], np.cumsum(real)])[offset]
         pixel = (row * np.uint32(kx) + column)[real]
     return EventTable(offset, pixel, np.ones(pixel.size, np.uint16))
+
+
+def _room(frames: int, per_frame: int) -> int:
+    """Return places for the electrons of some frames, with a quarter to spare and what `find_bits` needs beyond."""
+    return frames * (per_frame + per_frame // 4 + 8) + 64
 
 
 def events_from_frames(frames: ArrayLike) -> EventTable:
