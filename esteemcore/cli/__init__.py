@@ -56,4 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"esteem {called}: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
     return code

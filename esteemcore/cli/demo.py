@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,15 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from esteemcore import fourd, io, scan, simulate, stream
+from esteemcore._core import checks
 from esteemcore.cli import pictures
+from esteemcore.cli.options import result_folder
 from esteemcore.cli.page import Page
 
 DOSES = (200.0, 2000.0)
 FRACTIONS = (0.10, 0.25, 0.50, 1.00)
 CHUNK = 256
+LEAST_SCAN = 8
 BEAM = simulate.Beam(energy_kev=200.0, semiangle_mrad=15.0)
 DETECTOR = simulate.Detector((256, 256), pixel_mrad=15.0 / 96)
 STEP_NM = 0.03
@@ -64,8 +66,9 @@ class Run:
 
 def run(arguments: argparse.Namespace) -> int:
     """Make the scans and write pictures, raw files and the page."""
-    out: Path = arguments.out
-    out.mkdir(parents=True, exist_ok=True)
+    checks.positive("--rate", arguments.rate, "frames per second")
+    checks.integer("--scan", arguments.scan, minimum=LEAST_SCAN)
+    out = result_folder(arguments.out)
     pattern = scan.shuffled((arguments.scan, arguments.scan), seed=arguments.seed)
     geometry = fourd.Geometry(
         scan_step_nm=STEP_NM,
@@ -120,14 +123,13 @@ def _acquire(
     sampler = simulate.FrameSampler(bank, DETECTOR, origin_nm=ORIGIN_NM, seed=arguments.seed)
     spec = stream.Spec(pattern.shape, DETECTOR.shape, np.dtype(np.uint8), packed=True)
     path = out / f"zeolite_{dose:.0f}.esteem"
-    if path.exists():
-        shutil.rmtree(path)
     writer = io.Writer(
         path,
         spec,
         scan=io.ScanRecord(pattern.shape, dwell_s=dwell_s, step_nm=STEP_NM),
         geometry=geometry,
         metadata={"specimen": {"name": "simulated zeolite ZSM-5"}, "dose_e_per_A2": dose},
+        overwrite=True,
     )
     reducers = fourd.live_reducers(geometry, DETECTOR.shape)
     n = len(pattern.order)

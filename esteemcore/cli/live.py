@@ -12,12 +12,16 @@ from typing import Any
 from tqdm import tqdm
 
 from esteemcore import fourd, io, stream
+from esteemcore._core import checks
 from esteemcore.cli import pictures
-from esteemcore.cli.options import add_calibrations, calibrated, stem
+from esteemcore.cli.options import add_calibrations, calibrated, result_folder, stem
 from esteemcore.errors import ParameterError, ReducerError
 
 WEAK_PHASE_SHARE = 0.6
 """Below this share explained the phase image is not that of the specimen; thin zeolites in focus give 0.9 and more."""
+
+WAITING_BYTES = 2**28
+"""Raw data that may wait in memory: a file, unlike a camera, can wait until the disk and the reducers have followed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
         options["scan_shape"] = tuple(arguments.scan_shape)
     if arguments.coordinates is not None:
         options["coordinates"] = arguments.coordinates
+    if arguments.rate is not None:
+        checks.positive("--rate", arguments.rate, "frames per second")
+    checks.integer("--chunk", arguments.chunk, minimum=1)
     dataset = io.load(arguments.file, **options)
     source = io.source(dataset, arguments.signal)
     for line in dataset.describe():
@@ -49,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"without {', '.join(missing)} only statistics are made; give them as options for phase images")
     spec = source.spec
     reducers = fourd.live_reducers(geometry, spec.frame_shape, bins=arguments.bins)
+    out = result_folder(arguments.out or Path(f"{stem(arguments.file)}_live"))
     store = _keep(arguments.keep, spec, dataset, geometry) if arguments.keep else None
     failure = None
     began = time.perf_counter()
@@ -60,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
                     if arguments.rate:
                         due = began + runner.status.acquired / arguments.rate
                         time.sleep(max(0.0, due - time.perf_counter()))
-                    while store is None and runner.status.memory_bytes > 2**28:
+                    while runner.status.memory_bytes > WAITING_BYTES and not runner.failed:
                         time.sleep(0.005)
                     runner.put(chunk, copy=False)
                     bar.update(len(chunk))
@@ -72,23 +80,21 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         if store is not None:
             store.close()
-    out = arguments.out or Path(f"{stem(arguments.file)}_live")
-    out.mkdir(parents=True, exist_ok=True)
     images = fourd.live_images(results, geometry)
     for name, image in images.items():
         step = geometry.step_nm if geometry is not None else None
         path = pictures.save(pictures.gray(image.data, nm_per_pixel=step), out / f"{name}.png")
         low, high = pictures.limits(image.data)
         print(f"{path}: {image.title}, {low:.4g} (black) to {high:.4g} {image.unit} (white)")
-    mean = results["statistics"].mean
-    path = pictures.save(pictures.gray(mean**0.5 if (mean >= 0).all() else mean), out / "mean_frame.png")
-    print(f"{path}: mean frame, square root of the counts")
-    visits = results["statistics"].visits
     elapsed = time.perf_counter() - began
-    print(
-        f"{int(visits.sum()):,} frames at {int((visits > 0).sum()):,} of {visits.size:,} positions in {elapsed:.2f} s, "
-        f"{visits.sum() / elapsed:,.0f} frames/s"
-    )
+    if "statistics" in results:
+        mean, visits = results["statistics"].mean, results["statistics"].visits
+        path = pictures.save(pictures.gray(mean**0.5 if (mean >= 0).all() else mean), out / "mean_frame.png")
+        print(f"{path}: mean frame, square root of the counts")
+        print(
+            f"{int(visits.sum()):,} frames at {int((visits > 0).sum()):,} of {visits.size:,} positions in "
+            f"{elapsed:.2f} s, {visits.sum() / elapsed:,.0f} frames/s"
+        )
     if "ssb" in results:
         print(explanation(runner.evaluate("ssb", lambda reducer, state: reducer.explained(state))))
     for note in getattr(results.get("ssb"), "notes", ()):
@@ -102,7 +108,9 @@ def _keep(path: Path, spec: stream.Spec, dataset: io.Dataset, geometry: fourd.Ge
     """Open the container that takes the raw frames, with all that is known of them."""
     if path.exists():
         raise ParameterError(f"{path} is there already; give --keep another name, or delete it")
-    scan = dataset.scan or io.ScanRecord(spec.scan_shape)
+    scan = dataset.scan
+    if scan is None or scan.shape != spec.scan_shape:  # that of another signal of the file
+        scan = io.ScanRecord(spec.scan_shape)
     if geometry is not None:
         scan = dataclasses.replace(scan, step_nm=geometry.scan_step_nm)
     return io.Writer(path, spec, scan=scan, geometry=geometry or dataset.geometry, metadata=dataset.metadata)

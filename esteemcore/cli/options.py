@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from esteemcore import fourd
+from esteemcore.errors import ParameterError
 
 _CALIBRATIONS = {
     "scan_step_nm": "distance of scan positions in nm",
@@ -38,6 +39,21 @@ def calibrated(known: Mapping[str, Any], arguments: argparse.Namespace) -> tuple
         values["aberrations"] = {**(values.get("aberrations") or {}), "C10": -arguments.defocus_nm}
     missing = [f"--{name.replace('_', '-')}" for name in _CALIBRATIONS if name not in values]
     return (None, missing) if missing else (fourd.Geometry(**values), [])
+
+
+def result_folder(path: Path) -> Path:
+    """Make the folder for results before the work begins, and return it.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(f"the folder {path} cannot be made ({error.strerror}); choose another --out") from error
+    return path
 
 
 def stem(path: Path) -> str:

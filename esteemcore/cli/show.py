@@ -12,7 +12,7 @@ from PIL import Image
 
 from esteemcore import io
 from esteemcore.cli import pictures
-from esteemcore.cli.options import stem
+from esteemcore.cli.options import result_folder, stem
 from esteemcore.errors import FormatError
 from esteemcore.events import unpack_bits
 
@@ -37,8 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(line)
     if arguments.no_pictures:
         return 0
-    out = arguments.out or Path()
-    out.mkdir(parents=True, exist_ok=True)
+    out = result_folder(arguments.out or Path())
     for name, signal in dataset.signals.items():
         try:
             views = picture_signal(signal, dataset.scan)

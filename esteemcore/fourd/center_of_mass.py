@@ -10,12 +10,16 @@ import scipy.fft
 from numpy.typing import ArrayLike, NDArray
 
 from esteemcore._core import checks
-from esteemcore._core.errors import ParameterError
+from esteemcore._core.errors import CalibrationError, ParameterError
 from esteemcore._core.provenance import Provenance, digest, record
 from esteemcore.fourd.geometry import Geometry
+from esteemcore.fourd.ssb_bins import half_spectrum, in_band
 from esteemcore.fourd.statistics import mean_per_visit, sum_dtype
 from esteemcore.fourd.virtual import add_projection
 from esteemcore.stream import AdditiveReducer, Chunk, Spec, Sums
+
+NOISE_MARGIN = 2.5
+"""How far below that of noise the power across must be, in units of 1 / sqrt(number of independent q)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +90,7 @@ class CenterOfMass(AdditiveReducer):
 def _deflections(com: ArrayLike) -> NDArray[np.float64]:
     """Return deflections (y, x, 2) with the mean taken away and positions without a value set to zero."""
     field = np.array(com, dtype=np.float64)
-    if field.ndim != 3 or field.shape[2] != 2:
+    if field.ndim != 3 or field.shape[2] != 2 or not field.size:
         raise ParameterError(f"com has shape {field.shape}; expected (y, x, 2), as CenterOfMass gives it")
     known = np.isfinite(field).all(axis=2)
     if not known.any():
@@ -151,11 +155,17 @@ def _mirror(component: NDArray[np.float64], *, sign_y: int, sign_x: int) -> NDAr
 
 
 def fit_rotation(com: ArrayLike, geometry: Geometry) -> tuple[float, bool]:
-    """Find the angle from scan to detector, and whether the detector is transposed, from measured deflections.
+    r"""Find the angle from scan to detector, and whether the detector is transposed, from measured deflections.
 
-    The deflection by a potential has no curl: the rotation that leaves the least curl is right, up to 180 degrees,
-    which the sign of the divergence decides: where the potential is high (atoms), the deflections converge, and atoms
-    are compact while the space between them is wide, so the divergence is skewed to negative values.
+    The deflection by a potential is a gradient: in Fourier space it lies along q. The rotation R is the one that leaves
+    the least power across,
+
+    .. math:: \sum_q w(q) \, |\hat q \times R^T k(q)|^2
+
+    with the weight of what a probe without aberrations transfers of a point, :math:`w = (q T(q))^2`, which keeps the
+    noise of high and the edges of low frequencies out. It is right up to 180 degrees, which the skewness of the
+    deflections along q, taken back to an image, decides: atoms, where the potential is high, are compact, and the space
+    between them is wide. Check that sign once on a specimen that you know.
 
     Parameters
     ----------
@@ -170,25 +180,47 @@ def fit_rotation(com: ArrayLike, geometry: Geometry) -> tuple[float, bool]:
         What ``Geometry.rotation_deg`` should be, in (-180, 180].
     flip : bool
         What ``Geometry.flip`` should be.
+
+    Raises
+    ------
+    CalibrationError
+        If noise alone could look like this: too few electrons or positions, or nothing in the field.
     """
+    from scipy.signal.windows import tukey
+
     row, column = np.moveaxis(_deflections(com), 2, 0)
+    if min(row.shape) < 4:
+        raise ParameterError(f"com has shape {row.shape}; a rotation needs at least 4 x 4 positions")
     row, column = geometry.to_detector(row, column)
-    step_y, step_x = geometry.step_nm
-    best: tuple[float, float, bool, float] | None = None
+    window = np.outer(*(tukey(n + 2, 0.5)[1:-1] for n in row.shape))
+    band = in_band(row.shape, geometry)
+    q_row, q_column = (q[band] for q in half_spectrum(row.shape, geometry.step_nm))
+    q = np.hypot(q_row, q_column)
+    q_row, q_column = q_row / q, q_column / q
+    x = q * geometry.wavelength_nm / (2e-3 * geometry.semiangle_mrad)
+    weight = x * (np.arccos(x) - x * np.sqrt(1 - x**2))
+    best: tuple[float, float, bool, NDArray[np.complex128]] | None = None
     for swap in (False, True):
-        r, c = (column, row) if swap else (row, column)
-        ry, rx = np.gradient(r, step_y, step_x)
-        cy, cx = np.gradient(c, step_y, step_x)
-        # curl(a) = cos(a) (dc/dy - dr/dx) - sin(a) (dr/dy + dc/dx): its power is a quadratic form of (cos, sin)
-        u, v = cy - rx, ry + cx
-        angle = 0.5 * np.arctan2(2 * np.vdot(u, v), np.vdot(v, v) - np.vdot(u, u))
+        r, c = (weight * scipy.fft.rfft2(window * part)[band] for part in ((column, row) if swap else (row, column)))
+        # across(a) = cos(a) u - sin(a) v: its power is a quadratic form of (cos, sin)
+        u, v = q_row * c - q_column * r, q_row * r + q_column * c
+        angle = 0.5 * np.arctan2(2 * np.vdot(u, v).real, np.vdot(v, v).real - np.vdot(u, u).real)
         for a in (angle, angle + np.pi / 2):
-            curl = np.cos(a) * u - np.sin(a) * v
-            divergence = np.cos(a) * v + np.sin(a) * u
-            power = float(np.vdot(curl, curl) / max(float(np.vdot(u, u) + np.vdot(v, v)), 1e-300))
-            skew = float((divergence**3).mean())
+            across, along = np.cos(a) * u - np.sin(a) * v, np.cos(a) * v + np.sin(a) * u
+            power = float(np.vdot(across, across).real)
             if best is None or power < best[0]:
-                best = (power, float(a), swap, skew)
-    _, angle, swap, skew = best  # type: ignore[misc]
-    degrees = np.rad2deg(angle) + (180.0 if skew > 0 else 0.0)
+                best = (power, float(a), swap, along)
+    power, angle, swap, along = best  # type: ignore[misc]
+    total = power + float(np.vdot(along, along).real)
+    # half of the power of noise is across; the least of four angles a little less, by the number of independent q
+    independent = (weight**2).sum() ** 2 / max((weight**4).sum(), 1e-300)
+    if not power < (0.5 - NOISE_MARGIN / np.sqrt(max(independent, 1.0))) * total:
+        raise CalibrationError(
+            f"the deflections show no direction ({power / max(total, 1e-300):.1%} of their power is across, of noise "
+            "about half): too few electrons or positions to fit the rotation; give rotation_deg and flip"
+        )
+    sharpened = np.zeros(band.shape, np.complex128)
+    sharpened[band] = -1j * along
+    image = scipy.fft.irfft2(sharpened, s=row.shape)
+    degrees = np.rad2deg(angle) + (180.0 if (image**3).mean() < 0 else 0.0)
     return float(-((-degrees + 180.0) % 360.0 - 180.0)), geometry.flip != swap

@@ -13,6 +13,9 @@ from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
 from esteemcore.optics import parse_aberrations, wavelength_nm
 
+HIGHEST_KEV = 3000.0
+"""No microscope goes beyond: a higher number was given in eV or V."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
@@ -39,6 +42,8 @@ class Geometry:
         True when the detector is transposed.
     aberrations : mapping, optional
         ``{"C10": nm, "C12": (nm, rad), "C30": nm, ...}``, see `esteemcore.optics.parse_aberrations`; C10 = -defocus.
+        Azimuths run on the detector, its transposition undone, from columns towards rows; they do not turn with the
+        scan.
 
     Raises
     ------
@@ -69,14 +74,21 @@ class Geometry:
             for name, unit in (("scan_step_nm", "nm"), ("pixel_mrad", "mrad")):
                 pair = _pair(name, getattr(self, name), unit)
                 object.__setattr__(self, name, pair[0] if pair[0] == pair[1] else pair)
-            checks.positive("beam_energy_kev", self.beam_energy_kev, "keV")
-            checks.positive("semiangle_mrad", self.semiangle_mrad, "mrad")
-            checks.finite("rotation_deg", self.rotation_deg, "degrees")
+            energy = checks.positive("beam_energy_kev", self.beam_energy_kev, "keV")
+            if energy > HIGHEST_KEV:
+                raise ParameterError(
+                    f"beam_energy_kev is {energy:g} keV; expected at most {HIGHEST_KEV:g} keV (keV, not eV or V)"
+                )
+            object.__setattr__(self, "beam_energy_kev", energy)
+            object.__setattr__(self, "semiangle_mrad", checks.positive("semiangle_mrad", self.semiangle_mrad, "mrad"))
+            object.__setattr__(self, "rotation_deg", checks.finite("rotation_deg", self.rotation_deg, "degrees"))
+            if self.flip not in (False, True):
+                raise ParameterError(f"flip is {self.flip!r}; expected True (the detector is transposed) or False")
+            object.__setattr__(self, "flip", bool(self.flip))
             if self.center is not None:
-                center = tuple(checks.finite("center", c, "pixels") for c in self.center)
-                if len(center) != 2:
+                if np.shape(self.center) != (2,):
                     raise ParameterError(f"center is {self.center!r}; expected (row, column) in pixels")
-                object.__setattr__(self, "center", center)
+                object.__setattr__(self, "center", tuple(checks.finite("center", c, "pixels") for c in self.center))
             parse_aberrations(self.aberrations)
         except (ParameterError, TypeError) as error:
             raise CalibrationError(str(error)) from None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
 from esteemcore._core.provenance import Provenance, digest, record
+from esteemcore.events import EventTable
 from esteemcore.fourd.geometry import Geometry
 from esteemcore.fourd.ssb_bins import INFORMATION_KEPT, Bins, Overlaps, make_bins, make_overlaps, make_weights
 from esteemcore.fourd.ssb_image import MeanView, explained_share, mean_view, phase_image
@@ -73,7 +74,7 @@ class SingleSideband(AdditiveReducer):
     Parameters
     ----------
     geometry : Geometry
-        Calibrations; semi-angle, pixel size, centre and flip fix the bins, all else can change later.
+        Calibrations; beam energy, semi-angle, pixel size, centre and flip fix the bins, all else can change later.
     bins : int
         Number of bins, about; as many as bright-field pixels or more means one bin per pixel.
     regularization : float
@@ -112,24 +113,25 @@ class SingleSideband(AdditiveReducer):
         bins = self._bins(state.spec.frame_shape)
         events = chunk.electrons(state.spec)
         if events is not None:
-            counts = self._with_room(state, chunk, bins, int(events.count.max(initial=0)))
+            most = int(bins.pixels.max()) if chunk.events is None else _most_electrons(events)
+            counts = self._with_room(state, chunk, most)
             _kernels.bin_events(events.offset, events.pixel, events.count, chunk.index, bins.label, counts)
         elif chunk.frames is not None:
             frames = dense(chunk, state.spec)
-            counts = self._with_room(state, chunk, bins, frames.max(initial=0))
+            counts = self._with_room(state, chunk, frames.max(initial=0) * bins.pixels.max())
             _kernels.bin_frames(frames, chunk.index, bins.label, counts)
 
     @staticmethod
-    def _with_room(state: Sums, chunk: Chunk, bins: Bins, highest: float) -> NDArray[Any]:
-        """Return the count images, widened first if this chunk, ``highest`` counts in a pixel, could overflow them."""
+    def _with_room(state: Sums, chunk: Chunk, most: float) -> NDArray[Any]:
+        """Return the count images, widened first if this chunk, ``most`` counts in a bin of a frame, could overflow."""
         counts = state["counts"]
         if counts.dtype.kind == "f" or not len(chunk):
             return counts
-        if state.spec.one_bit:
-            top = int(state["visits"][chunk.index].max()) * int(bins.pixels.max())
+        if state.spec.one_bit and chunk.events is None:
+            top = int(state["visits"][chunk.index].max()) * int(most)
         else:
             repeats = int(np.unique(chunk.index, return_counts=True)[1].max())
-            top = int(counts[chunk.index].max()) + repeats * int(highest) * int(bins.pixels.max())
+            top = int(counts[chunk.index].max()) + repeats * int(most)
         while top > np.iinfo(counts.dtype).max:
             counts = state.arrays["counts"] = counts.astype(f"u{2 * counts.dtype.itemsize}")
         return counts
@@ -152,14 +154,7 @@ class SingleSideband(AdditiveReducer):
         regularization : float, optional
             Another epsilon.
         """
-        geometry = geometry or self.geometry
-        same = ("semiangle_mrad", "pixel_pair_mrad", "center", "flip")
-        for name in same:
-            if getattr(geometry, name) != getattr(self.geometry, name):
-                raise ParameterError(
-                    f"{name} changed from {getattr(self.geometry, name)} to {getattr(geometry, name)}, which moves the "
-                    "bins; make a new reducer and read the raw frames again"
-                )
+        geometry = self._with_same_bins(geometry)
         epsilon = self.regularization if regularization is None else checks.positive("regularization", regularization)
         spec = state.spec
         bins = self._bins(spec.frame_shape)
@@ -175,7 +170,7 @@ class SingleSideband(AdditiveReducer):
             electrons_per_frame=view.electrons,
             occupancy=view.occupancy if spec.one_bit or correct else 0.0,
             occupancy_corrected=correct,
-            notes=_notes(view, spec, correct, state),
+            notes=_notes(view, geometry, spec, correct, state),
             provenance=record(
                 "fourd.SingleSideband",
                 {"geometry": geometry, "bins": bins.count, "regularization": epsilon, "occupancy_correction": correct},
@@ -203,8 +198,21 @@ class SingleSideband(AdditiveReducer):
             real numbers are taken as free of noise.
         """
         bins = self._bins(state.spec.frame_shape)
-        every = make_overlaps(geometry or self.geometry, bins, state.spec.scan_shape, 1.0)
+        every = make_overlaps(self._with_same_bins(geometry), bins, state.spec.scan_shape, 1.0)
         return explained_share(state, bins, every, correct=self._corrects(state.spec))
+
+    def _with_same_bins(self, geometry: Geometry | None) -> Geometry:
+        """Return the geometry to use, if it leaves every bin where it was."""
+        if geometry is None:
+            return self.geometry
+        for name in ("beam_energy_kev", "semiangle_mrad", "pixel_pair_mrad", "center", "flip"):
+            before, now = getattr(self.geometry, name), getattr(geometry, name)
+            if now != before:
+                raise ParameterError(
+                    f"{name} changed from {before} to {now}, which moves the bins; make a new reducer and read the raw "
+                    "frames again"
+                )
+        return geometry
 
     def _corrects(self, spec: Spec) -> bool:
         return spec.one_bit if self.occupancy_correction is None else self.occupancy_correction
@@ -219,13 +227,21 @@ class SingleSideband(AdditiveReducer):
         return make_bins(self.geometry, frame_shape, self.bins)
 
 
+def _most_electrons(events: EventTable) -> int:
+    """Return the electrons of the fullest frame; a pixel may be in several rows, so that no bin can have more."""
+    running = np.concatenate([[0], np.cumsum(events.count, dtype=np.int64)])
+    return int(np.diff(running[events.offset]).max(initial=0))
+
+
 def _as_real(spec: Spec) -> bool:
     """Whether frames are summed as real numbers: all but counts of up to 16 bits."""
     return not spec.packed and (spec.dtype.kind in "fi" or spec.dtype.itemsize > 2)
 
 
-def _notes(view: MeanView, spec: Spec, correct: bool, state: Sums) -> tuple[str, ...]:
+def _notes(view: MeanView, geometry: Geometry, spec: Spec, correct: bool, state: Sums) -> tuple[str, ...]:
     notes = []
+    if not np.isfinite(view.per_pixel):
+        notes.append("frames hold values that are not finite in the bright-field disk: no phase; mend them first")
     missing = int(np.count_nonzero(state["visits"] == 0))
     if missing:
         notes.append(
@@ -235,4 +251,10 @@ def _notes(view: MeanView, spec: Spec, correct: bool, state: Sums) -> tuple[str,
     if spec.one_bit and view.occupancy > HIGH_OCCUPANCY:
         action = "corrected for double hits" if correct else "double hits are lost and lower the phase"
         notes.append(f"one-bit frames: {100 * view.occupancy:.0f} % of the bright-field pixels are hit; {action}")
+    widest = geometry.wavelength_nm / (4e-3 * geometry.semiangle_mrad)
+    if max(geometry.step_nm) > 1.2 * widest:
+        notes.append(
+            f"scan steps of {max(geometry.step_nm):.3g} nm are too wide for this probe ({widest:.3g} nm hold all it "
+            "resolves): where the specimen has finer detail it folds back into the image"
+        )
     return tuple(notes)

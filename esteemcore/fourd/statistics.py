@@ -37,8 +37,8 @@ class FrameStatisticsResult:
 class FrameStatistics(AdditiveReducer):
     """Mean and variance of every detector pixel over the frames, and mean counts of every position.
 
-    Sums of counts and of their squares are integers for integer frames up to 32 bits, so the order of frames changes
-    nothing.
+    Sums of counts are integers for integer frames up to 32 bits, and so are those of their squares up to 16 bits: the
+    order of such frames changes nothing.
     """
 
     def zeros(self, spec: Spec) -> dict[str, NDArray[Any]]:
@@ -46,7 +46,7 @@ class FrameStatistics(AdditiveReducer):
         dtype = sum_dtype(spec)
         return {
             "first": np.zeros(spec.pixels, dtype),
-            "second": np.zeros(spec.pixels, dtype),
+            "second": np.zeros(spec.pixels, dtype if spec.dtype.itemsize <= 2 else np.float64),
             "total": np.zeros(spec.positions, dtype),
         }
 
@@ -59,7 +59,7 @@ class FrameStatistics(AdditiveReducer):
         if events is not None and sums[0].dtype == np.int64:
             _kernels.moments_events(events.offset, events.pixel, events.count, chunk.index, *sums)
         else:
-            _kernels.moments_frames(dense(chunk, state.spec), chunk.index, sums[0].dtype.type(1), *sums)
+            _kernels.moments_frames(dense(chunk, state.spec), chunk.index, sums[1].dtype.type(1), *sums)
 
     def result(self, state: Sums) -> FrameStatisticsResult:
         """Return the statistics of what has come so far."""
@@ -83,10 +83,12 @@ def sum_dtype(spec: Spec) -> type[np.int64] | type[np.float64]:
 
 
 def dense(chunk: Chunk, spec: Spec) -> NDArray[Any]:
-    """Return the frames of a chunk as (n, pixels)."""
+    """Return the frames of a chunk as (n, pixels), in a dtype that compiled loops take."""
     if chunk.frames is None:
         return chunk.events.to_frames(spec.frame_shape).reshape(len(chunk), spec.pixels)  # type: ignore[union-attr]
     frames = np.ascontiguousarray(chunk.frames).reshape(len(chunk), spec.pixels)
+    if frames.dtype.kind == "f" and frames.dtype.itemsize not in (4, 8):
+        return frames.astype(np.float64)
     return frames.view(np.uint8) if frames.dtype == np.bool_ else frames
 
 

@@ -45,7 +45,7 @@ class VirtualDetectors(AdditiveReducer):
     """
 
     def __init__(self, masks: Mapping[str, ArrayLike]) -> None:
-        if not masks:
+        if not isinstance(masks, Mapping) or not masks:
             raise ParameterError("no mask was given; give at least one, e.g. {'bf': mask}")
         shapes = {np.shape(mask) for mask in masks.values()}
         if len(shapes) != 1 or len(shape := next(iter(shapes))) != 2:

@@ -42,20 +42,26 @@ _DATA_TYPES = {
     **{f"complex{8 * size}": f"c{size}" for size in (8, 16)},
 }
 _NAME = re.compile(r"\w[\w .+-]*")
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d) *", re.IGNORECASE)
 
 
 def check_path(path: str | Path) -> Path:
     """Return the path of a container to be written."""
-    target = Path(path)
-    if target.suffix.lower() not in SUFFIXES:
-        raise ParameterError(f"{target} is not a name for a container; end it in {' or '.join(SUFFIXES)}")
+    try:
+        target = Path(path)
+    except TypeError:
+        raise ParameterError(f"path is {path!r}; expected the name of a folder to make") from None
+    if "\0" in str(target) or target.suffix.lower() not in SUFFIXES:
+        raise ParameterError(f"{str(target)!r} is not a name for a container; end it in {' or '.join(SUFFIXES)}")
     return target.absolute()
 
 
 def check_name(name: str) -> str:
     """Return the name of a signal if it can be the name of a folder."""
-    if not _NAME.fullmatch(name) or name[-1] in " .":
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name[-1] in " .":
         raise ParameterError(f"{name!r} cannot be the name of a signal; use letters, digits, space and . _ + -")
+    if _DEVICE.fullmatch(name.partition(".")[0]):
+        raise ParameterError(f"{name!r} cannot be the name of a signal: Windows keeps that name for a device")
     return name
 
 
@@ -268,6 +274,8 @@ def read_metadata(folder: Path, node: str, label: str) -> dict[str, Any]:
         raise FormatError(f"{label} cannot be opened: {path} is damaged ({error})") from error
     if not isinstance(content, dict) or content.get("zarr_format") != 3 or content.get("node_type") != node:
         raise FormatError(f"{label} cannot be opened: {path} does not describe a Zarr version 3 {node}")
+    if not isinstance(content.get("attributes", {}), dict):
+        raise FormatError(f"{label} cannot be opened: {path} is damaged (its attributes are no table)")
     return content
 
 

@@ -154,6 +154,18 @@ class ScanRecord:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", checks.shape_2d("scan shape", self.shape))
+        if self.index is not None:
+            lost = np.asarray(self.index) == -1
+            places = checks.flat_indices("scan index", np.where(lost, 0, self.index), self.shape[0] * self.shape[1])
+            object.__setattr__(self, "index", np.where(lost, -1, places))
+        for name, unit in (("dwell_s", "s"), ("flyback_s", "s"), ("rotation_deg", "degrees")):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, checks.finite(name, getattr(self, name), unit))
+        if self.step_nm is not None:
+            if np.shape(self.step_nm) not in ((), (2,)):
+                raise ParameterError(f"step_nm is {self.step_nm!r}; expected a number or (row, column) in nm")
+            step = tuple(checks.finite("step_nm", step, "nm") for step in np.atleast_1d(self.step_nm).tolist())
+            object.__setattr__(self, "step_nm", step if len(step) == 2 else step[0])
 
     def order(self, n: int) -> NDArray[np.int64]:
         """Return the flat positions of ``n`` frames in visit order; without a stored order raster, again and again."""

@@ -77,6 +77,11 @@ class FrameFiles:
         except OSError as error:
             raise StreamError(f"{self.path} cannot be replaced: {durable.reason(error)}") from error
         try:
+            self.path.mkdir(parents=True)  # fails if another process was faster: its folder must stay
+        except OSError as error:
+            self._put_back(aside)
+            raise StreamError(f"{self.path} cannot be made: {durable.reason(error)}; choose another folder") from error
+        try:
             self._frames_dir.mkdir(parents=True)
             self._scan_dir.mkdir()
             for folder in (self._frames_dir.parent, self._scan_dir):
@@ -90,10 +95,14 @@ class FrameFiles:
                 durable.sync_folder(folder)
         except OSError as error:
             container.discard(self.path)
-            if aside is not None:
-                aside.rename(self.path)
+            self._put_back(aside)
             raise StreamError(f"{self.path} cannot be made: {durable.reason(error)}; choose another folder") from error
         container.discard(aside)
+
+    def _put_back(self, aside: Path | None) -> None:
+        """Give a container that was moved aside its name again, unless there is another one by now."""
+        if aside is not None and not self.path.exists():
+            aside.rename(self.path)
 
     def write_root(self, *, closed: bool) -> None:
         """Replace the attributes of the container."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from esteemcore._core.errors import FormatError, ParameterError
+from esteemcore._core.errors import FormatError
 from esteemcore.io import container
 from esteemcore.io.dataset import Dataset, ScanRecord, Signal
 from esteemcore.io.stored import StoredArray
@@ -116,7 +116,7 @@ def _signal(path: Path, name: str) -> Signal:
         unit = "frames" if axes[0].name == "frame" else f"{axes[0].name} pixels"
         data = StoredArray(folder, label, unit, shape, chunks, dtype)
         return Signal(data, axes, kind, frame_shape, dict(entry["metadata"]))
-    except (KeyError, IndexError, TypeError, ParameterError) as error:
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise FormatError(f"{label} is damaged: its {container.METADATA} lacks or spoils {error}") from error
 
 
@@ -157,7 +157,7 @@ def _scan(path: Path, entry: Any, n_frames: int | None, notes: list[str]) -> Sca
             time_s=None if time_s is None or np.isnan(time_s).all() else time_s,
             **entries,
         )
-    except (KeyError, TypeError, ParameterError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"{path} is damaged: its scan lacks or spoils {error}") from error
 
 

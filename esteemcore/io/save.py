@@ -67,7 +67,7 @@ def save(
     if target.exists() and not overwrite:
         container.make_room(target, overwrite)
     for name, signal in dataset.signals.items():
-        _check(name, signal)
+        _check(name, signal, dataset.scan)
     steps = Progress(sum(_block_count(s) for s in dataset.signals.values()), progress, cancel)
     made = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}{durable.TEMPORARY}")
     aside = None
@@ -94,13 +94,21 @@ def save(
     container.discard(aside)
 
 
-def _check(name: str, signal: Signal) -> None:
+def _check(name: str, signal: Signal, scan: ScanRecord | None) -> None:
     container.check_name(name)
     if signal.kind == "events":
         raise ParameterError(f"signal {name!r} is a table of events, which version 1 of the container cannot hold")
     dtype = np.dtype(signal.data.dtype)
     if dtype.kind not in "biufc" or dtype.itemsize > (16 if dtype.kind == "c" else 8):
         raise ParameterError(f"signal {name!r} has dtype {dtype}; expected numbers or booleans")
+    if scan is not None and signal.in_visit_order:
+        for column in ("index", "visit", "time_s", "positions"):
+            values = getattr(scan, column)
+            if values is not None and len(values) != signal.axes[0].size:
+                raise ParameterError(
+                    f"signal {name!r} has {signal.axes[0].size} frames, but the scan's {column} has {len(values)} "
+                    "rows; expected one for each frame"
+                )
 
 
 def block_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

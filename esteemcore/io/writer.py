@@ -96,6 +96,8 @@ class Writer:
             frame_bytes = math.prod(spec.stored_shape) * dtype.itemsize
             block = min(max(BLOCK_BYTES // frame_bytes, 1), 4096)
         self.block = checks.integer("block", block, minimum=1)
+        if metadata is not None and not isinstance(metadata, Mapping):
+            raise ParameterError(f"metadata are {metadata!r}; expected entries by name")
         self._every = checks.not_negative("commit_every_s", commit_every_s, "s")
         self._files = FrameFiles(
             self.path,

@@ -37,6 +37,8 @@ def parse_aberrations(aberrations: Aberrations | None) -> NDArray[np.float64]:
     ParameterError
         If a name is not Krivanek's (Cnm with n + m odd, m <= n + 1) or a value is not finite.
     """
+    if aberrations is not None and not isinstance(aberrations, Mapping):
+        raise ParameterError(f'aberrations are {aberrations!r}; expected a mapping such as {{"C10": -12.0}} in nm')
     rows = []
     for name, value in (aberrations or {}).items():
         match = _NAME.fullmatch(str(name))

@@ -270,8 +270,8 @@ def current_for_dose(
 
 
 def _pixel_size(value: object) -> float | tuple[float, float]:
-    if isinstance(value, (tuple, list, np.ndarray)):
-        if len(value) != 2:
+    if isinstance(value, (tuple, list, np.ndarray)) and np.ndim(value):
+        if np.shape(value) != (2,):
             raise ParameterError(f"pixel_size_nm is {value!r}; expected a number or a pair (row, column) in nm")
         return checks.positive("pixel_size_nm", value[0], "nm"), checks.positive("pixel_size_nm", value[1], "nm")
     return checks.positive("pixel_size_nm", value, "nm")

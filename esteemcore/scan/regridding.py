@@ -78,7 +78,7 @@ def regrid(
         columns.append(sample[kept])
         shares.append(share[kept])
     row, column, share = np.concatenate(rows), np.concatenate(columns), np.concatenate(shares)
-    weights = np.bincount(row, weights=share, minlength=ny * nx)
+    weights = np.bincount(row, weights=share, minlength=ny * nx).astype(np.float64, copy=False)
     if value.ndim == 1:
         total = np.bincount(row, weights=share * value[column], minlength=ny * nx)[:, None]
     else:

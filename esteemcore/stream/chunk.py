@@ -73,7 +73,10 @@ class Chunk:
             value = getattr(self, name)
             if value is None:
                 continue
-            array = np.ascontiguousarray(value, np.float64)
+            try:
+                array = np.ascontiguousarray(value, np.float64)
+            except (TypeError, ValueError):
+                raise ParameterError(f"chunk {name} is {value!r}; expected numbers of shape {shape}") from None
             if array.shape != shape:
                 raise ParameterError(f"chunk {name} has shape {array.shape}; expected {shape}, a row for each frame")
             if not np.isfinite(array).all():

@@ -233,6 +233,12 @@ class LiveRunner:
             )
 
     @property
+    def failed(self) -> bool:
+        """True once raw frames cannot be stored any more, so that the next `put` raises."""
+        with self._changed:
+            return self._store_error is not None
+
+    @property
     def unsaved(self) -> list[Chunk]:
         """Chunks that the store has not taken, in order: what to save elsewhere after it failed."""
         with self._changed:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from esteemcore import cli, fourd, io, stream
-from esteemcore.cli import demo, pictures
+from esteemcore.cli import demo, live, pictures
+from esteemcore.errors import StreamError
 from esteemcore.events import pack_bits
 
 
@@ -183,3 +186,77 @@ def test_curves_have_axes() -> None:
     picture = np.asarray(pictures.curve([0, 1, 2], [1.0, np.nan, 3.0], x_label="eV", y_label="counts"))
     assert (picture == np.array(pictures.LINE)).all(axis=2).sum() > 50
     assert (picture == np.array(pictures.INK)).all(axis=2).sum() > 500
+
+
+@pytest.mark.parametrize("command", [["demo"], ["show", "FILE"], ["live", "FILE", "--keep", "KEPT"]])
+def test_a_folder_that_cannot_be_made(container, tmp_path, capsys, command) -> None:
+    (tmp_path / "taken").write_text("a file")
+    kept = tmp_path / "kept.esteem"
+    words = {"FILE": str(container), "KEPT": str(kept)}
+    assert cli.main([*(words.get(word, word) for word in command), "--out", str(tmp_path / "taken")]) == 2
+    assert "taken cannot be made" in capsys.readouterr().err
+    assert not kept.exists()
+
+
+@pytest.mark.parametrize(
+    "wrong", [["demo", "--rate", "0"], ["demo", "--scan", "1"], ["live", "FILE", "--rate", "-3"],
+              ["live", "FILE", "--rate", "nan"], ["live", "FILE", "--chunk", "0"]],
+)  # fmt: skip
+def test_options_are_checked_before_anything_is_made(container, tmp_path, capsys, monkeypatch, wrong) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    assert cli.main([str(container) if word == "FILE" else word for word in wrong]) == 2
+    assert wrong[-2] in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_demo_deletes_nothing_but_its_own_containers(tmp_path, capsys) -> None:
+    mine = tmp_path / "zeolite_200.esteem" / "notes.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    assert cli.main(["demo", "--out", str(tmp_path), "--scan", "8", "--rate", "1e6"]) == 2
+    assert "not a container" in capsys.readouterr().err
+    assert mine.read_text() == "mine"
+
+
+def test_live_waits_for_a_slow_disk(container, tmp_path, capsys, monkeypatch) -> None:
+    append = io.Writer.append
+
+    def slowly(self, chunk) -> None:
+        time.sleep(0.02)
+        append(self, chunk)
+
+    monkeypatch.setattr(io.Writer, "append", slowly)
+    monkeypatch.setattr(live, "WAITING_BYTES", 300)
+    runner = functools.partial(stream.LiveRunner, memory_bytes=600)
+    monkeypatch.setattr(stream, "LiveRunner", runner)
+    kept = tmp_path / "kept.esteem"
+    command = ["live", str(container), "--chunk", "2", "--out", str(tmp_path / "out"), "--keep", str(kept)]
+    assert cli.main(command) == 0
+    assert len(io.load(kept).signals["frames"].data) == 30
+
+
+def test_live_stops_when_the_disk_fails(container, tmp_path, capsys, monkeypatch) -> None:
+    def full(self, chunk) -> None:
+        raise StreamError("the disk is full")
+
+    monkeypatch.setattr(io.Writer, "append", full)
+    monkeypatch.setattr(live, "WAITING_BYTES", 300)
+    command = ["live", str(container), "--chunk", "2", "--out", str(tmp_path / "o"), "--keep", str(tmp_path / "k.zarr")]
+    assert cli.main(command) == 2
+    assert "the disk is full" in capsys.readouterr().err
+
+
+def test_live_keeps_one_signal_of_several(tmp_path, capsys) -> None:
+    axes = (io.Axis("ky", 8), io.Axis("kx", 8))
+    signals = {
+        name: io.Signal(
+            np.ones((*shape, 8, 8), np.uint8), (io.Axis("y", shape[0]), io.Axis("x", shape[1]), *axes), "dense", (8, 8)
+        )
+        for name, shape in (("large", (3, 4)), ("small", (2, 2)))
+    }
+    io.save(tmp_path / "two.esteem", io.Dataset(signals, io.ScanRecord((3, 4))))
+    kept = tmp_path / "kept.esteem"
+    command = ["live", str(tmp_path / "two.esteem"), "--signal", "small", "--out", str(tmp_path), "--keep", str(kept)]
+    assert cli.main(command) == 0
+    assert io.load(kept).scan.shape == (2, 2)

@@ -78,3 +78,25 @@ def test_annular_masks() -> None:
         fourd.annular_mask(geo, (64, 64), 10, 10)
     with pytest.raises(ParameterError, match="inner_mrad"):
         fourd.annular_mask(geo, (64, 64), -1, 10)
+
+
+def test_numbers_are_kept_as_numbers() -> None:
+    geo = geometry(beam_energy_kev=np.float32(200), rotation_deg=np.int64(30), semiangle_mrad="15", flip=np.True_)
+    assert (geo.beam_energy_kev, geo.rotation_deg, geo.semiangle_mrad) == (200.0, 30.0, 15.0)
+    assert geo.flip is True
+    assert geo == geometry(rotation_deg=30, flip=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"beam_energy_kev": 200_000}, "keV, not eV"),
+        ({"flip": "no"}, "transposed"),
+        ({"center": 5}, "row, column"),
+        ({"aberrations": [3.0]}, "mapping"),
+        ({"aberrations": "C10"}, "mapping"),
+    ],
+)
+def test_words_and_units_that_cannot_be(change, text) -> None:
+    with pytest.raises(CalibrationError, match=text):
+        geometry(**change)

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from esteemcore import fourd, stream
+from esteemcore import events, fourd, stream
 from esteemcore.errors import CalibrationError, ParameterError
 from esteemcore.events import pack_bits
 from esteemcore.fourd.ssb_bins import make_bins, make_overlaps
@@ -417,3 +417,45 @@ def test_the_mark_without_occupancy_correction(shared_data) -> None:
     reducer = fourd.SingleSideband(geo, occupancy_correction=False)
     result = stream.run({"ssb": reducer}, spec, stream.chunks(data, packed_kx=64))["ssb"]
     assert fit(result.phase, truth)[1] == pytest.approx(0.52, abs=0.05)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_events_that_share_a_pixel_do_not_overflow(packed) -> None:
+    geometry = fourd.Geometry(scan_step_nm=0.03, beam_energy_kev=200, semiangle_mrad=15, pixel_mrad=1.25)
+    reducer = fourd.SingleSideband(geometry, bins=20, occupancy_correction=False)
+    state = reducer.init(stream.Spec((1, 2), (30, 30), np.uint8, packed=packed))
+    for n in (60_000, 6_000):
+        table = events.EventTable([0, n], np.full(n, 15 * 30 + 15), np.ones(n, np.uint16))
+        reducer.update(state, stream.Chunk([0], events=table))
+    assert state["counts"].sum() == 66_000
+    table = events.EventTable([0, 2], [465, 465], [60_000, 60_000])
+    reducer.update(state, stream.Chunk([1], events=table))
+    assert state["counts"].sum() == 186_000
+
+
+def test_another_energy_moves_the_bins() -> None:
+    values = {"scan_step_nm": 0.03, "semiangle_mrad": 15, "pixel_mrad": 1.25}
+    reducer = fourd.SingleSideband(fourd.Geometry(beam_energy_kev=200, **values), bins=20)
+    state = reducer.init(stream.Spec((3, 4), (30, 30), np.uint8))
+    other = fourd.Geometry(beam_energy_kev=80, **values)
+    for ask in (reducer.evaluate, reducer.explained):
+        with pytest.raises(ParameterError, match="beam_energy_kev changed from 200"):
+            ask(state, geometry=other)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_values_that_are_not_finite_are_told() -> None:
+    geometry = fourd.Geometry(scan_step_nm=0.03, beam_energy_kev=200, semiangle_mrad=15, pixel_mrad=1.25)
+    data = np.ones((3, 4, 30, 30), np.float32)
+    data[1, 1, 15, 15] = np.nan
+    spec = stream.Spec((3, 4), (30, 30), np.float32)
+    result = stream.run({"ssb": fourd.SingleSideband(geometry, bins=20)}, spec, stream.chunks(data))["ssb"]
+    assert "not finite" in result.notes[0]
+
+
+def test_steps_that_are_too_wide_are_told() -> None:
+    values = {"beam_energy_kev": 200, "semiangle_mrad": 15, "pixel_mrad": 1.25}
+    for step, told in ((0.04, False), ((0.04, 0.1), True)):
+        reducer = fourd.SingleSideband(fourd.Geometry(scan_step_nm=step, **values), bins=20)
+        state = reducer.init(stream.Spec((3, 4), (30, 30), np.uint8))
+        assert any("too wide" in note for note in reducer.result(state).notes) == told

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from esteemcore import fourd, stream
-from esteemcore.errors import ParameterError
+from esteemcore import fourd, scan, simulate, stream
+from esteemcore.errors import CalibrationError, ParameterError
 
 FRAME = (12, 16)
 
@@ -141,3 +141,49 @@ def test_masks_are_checked() -> None:
         fourd.VirtualDetectors({"a": np.full((3, 3), 2)})
     with pytest.raises(ParameterError, match="masks have shape"):
         fourd.VirtualDetectors({"a": np.ones((3, 3), bool)}).init(stream.Spec((2, 2), (4, 4), np.uint8))
+
+
+@pytest.mark.parametrize(("dtype", "high"), [(np.int32, 2**31 - 1), (np.uint32, 2**32 - 1)])
+def test_squares_of_large_counts_do_not_overflow(dtype, high) -> None:
+    data = np.zeros((3, 4, *FRAME), dtype)
+    data[:, ::2] = high
+    np.testing.assert_allclose(run_one(fourd.FrameStatistics(), data).variance, (high / 2) ** 2)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.longdouble])
+def test_floats_of_any_width(rng, dtype) -> None:
+    data = rng.poisson(3, (2, 3, *FRAME)).astype(dtype)
+    np.testing.assert_allclose(run_one(fourd.FrameStatistics(), data).sum, data.astype(float).sum((2, 3)))
+    mask = {"all": np.ones(FRAME, bool)}
+    np.testing.assert_allclose(run_one(fourd.VirtualDetectors(mask), data).images["all"], data.sum((2, 3)))
+
+
+def test_rotation_from_few_electrons_and_unequal_steps() -> None:
+    bank = simulate.bank(simulate.specimen("zeolite"), simulate.Beam(200, 15))
+    detector = simulate.Detector((96, 96), pixel_mrad=0.5, flip=True)
+    sampler = simulate.FrameSampler(bank, detector, rotation_deg=-70, seed=7)
+    pattern = scan.raster((72, 54))
+    geo = geometry(scan_step_nm=(0.03, 0.04), semiangle_mrad=15, pixel_mrad=0.5)
+    chunk = stream.Chunk(pattern.order, events=sampler.events(pattern.positions * (0.03, 0.04), 200 * 0.12))
+    com = stream.run({"com": fourd.CenterOfMass(geo)}, stream.Spec(pattern.shape, (96, 96), np.uint8), [chunk])["com"]
+    rotation, flip = fourd.fit_rotation(com.com, geo)
+    assert flip
+    assert rotation == pytest.approx(-70, abs=8)
+
+
+def test_noise_has_no_rotation(rng) -> None:
+    geo = geometry(scan_step_nm=0.03, semiangle_mrad=15)
+    for shape in [(40, 40), (12, 70), (4, 4)]:
+        with pytest.raises(CalibrationError, match="too few electrons"):
+            fourd.fit_rotation(rng.normal(size=(*shape, 2)), geo)
+    with pytest.raises(CalibrationError, match="too few electrons"):
+        fourd.fit_rotation(np.full((9, 9, 2), np.nan), geo)
+    with pytest.raises(ParameterError, match="4 x 4"):
+        fourd.fit_rotation(np.zeros((1, 9, 2)), geo)
+    with pytest.raises(ParameterError, match="com has shape"):
+        fourd.integrate(np.zeros((0, 9, 2)), geo)
+
+
+def test_masks_come_by_name() -> None:
+    with pytest.raises(ParameterError, match="at least one"):
+        fourd.VirtualDetectors([np.ones((3, 3))])

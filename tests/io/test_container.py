@@ -313,3 +313,52 @@ def test_the_documented_way_to_open_it_without_esteem(container, monkeypatch):
     exec(code, names)
     np.testing.assert_array_equal(names["first"], events.unpack_bits(frames, 16))
     np.testing.assert_array_equal(names["rows"] * 10 + names["columns"], np.arange(50))
+
+
+FRAMES = (io.Axis("frame", 10), io.Axis("ky", 6), io.Axis("kx", 7))
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [("index", np.arange(8)), ("index", np.arange(12)), ("time_s", np.zeros(9)), ("positions", np.zeros((11, 2)))],
+)
+def test_a_scan_that_does_not_fit_its_frames_is_not_saved(tmp_path, column, values) -> None:
+    signal = io.Signal(np.zeros((10, 6, 7), np.uint8), FRAMES, frame_shape=(6, 7))
+    dataset = io.Dataset({"frames": signal}, io.ScanRecord((4, 5), **{column: values}))
+    with pytest.raises(ParameterError, match=f"10 frames, but the scan's {column}"):
+        io.save(tmp_path / "a.esteem", dataset)
+    assert not (tmp_path / "a.esteem").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"index": [20]}, {"index": [0.5]}, {"index": [-2]}, {"dwell_s": "soon"}, {"step_nm": (1, 2, 3)}]
+)
+def test_a_scan_record_holds_positions_and_numbers(wrong) -> None:
+    with pytest.raises(ParameterError):
+        io.ScanRecord((4, 5), **wrong)
+
+
+@pytest.mark.parametrize(
+    ("file", "keys", "value"),
+    [
+        ("zarr.json", ["attributes"], 5),
+        ("zarr.json", ["attributes"], None),
+        ("zarr.json", ["attributes", "esteem", "scan", "dwell_s"], "x"),
+        ("zarr.json", ["attributes", "esteem", "scan", "rotation_deg"], {}),
+        ("zarr.json", ["attributes", "esteem", "scan", "step_nm"], [[["a"]]]),
+        ("signals/frames/zarr.json", ["attributes", "esteem", "metadata"], [1, 2]),
+        ("signals/frames/zarr.json", ["attributes", "esteem", "metadata"], "x"),
+    ],
+)
+def test_metadata_of_another_kind_are_damage(tmp_path, file, keys, value) -> None:
+    signal = io.Signal(np.zeros((10, 6, 7), np.uint8), FRAMES, frame_shape=(6, 7))
+    path = tmp_path / "a.esteem"
+    io.save(path, io.Dataset({"frames": signal}, io.ScanRecord((2, 5), dwell_s=1e-3)))
+    content = json.loads((path / file).read_text(encoding="utf-8"))
+    place = content
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    (path / file).write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(FormatError, match="damaged"):
+        io.load(path)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from esteemcore import events, io, stream
 from esteemcore.errors import ParameterError, StreamError
-from esteemcore.io import durable
+from esteemcore.io import container, durable
 
 HERE = Path(__file__).parent
 
@@ -383,3 +383,40 @@ def test_it_is_the_store_of_a_live_run(tmp_path):
                 runner.put(packed_chunk(first, 50))
         assert (writer.frames, writer.pending) == (500, 0)
     np.testing.assert_array_equal(joined(io.source(tmp_path / "a.esteem").chunks()), frame_function().make(0, 500)[1])
+
+
+def test_of_two_writers_at_once_one_keeps_the_folder(tmp_path, monkeypatch) -> None:
+    spec = stream.Spec((2, 2), (4, 4), np.uint8)
+    path = tmp_path / "scan.esteem"
+    faster = []
+
+    def race(target, overwrite, look=container.make_room):
+        found = look(target, overwrite)
+        if not faster:
+            faster.append(None)
+            faster[0] = io.Writer(target, spec)
+        return found
+
+    monkeypatch.setattr(container, "make_room", race)
+    with pytest.raises(StreamError, match="cannot be made"):
+        io.Writer(path, spec)
+    faster[0].append(stream.Chunk([1], np.ones((1, 4, 4), np.uint8)))
+    faster[0].close()
+    assert io.load(path).scan.index.tolist() == [1]
+
+
+@pytest.mark.parametrize("name", ["CON", "nul.txt", "Com1", 5, None, ""])
+def test_names_that_no_folder_can_have(tmp_path, name) -> None:
+    with pytest.raises(ParameterError, match="cannot be the name"):
+        io.Writer(tmp_path / "a.esteem", stream.Spec((2, 2), (4, 4), np.uint8), name=name)
+
+
+@pytest.mark.parametrize("path", [None, 5, "a\0b.esteem"])
+def test_paths_that_no_folder_can_have(path) -> None:
+    with pytest.raises(ParameterError):
+        io.Writer(path, stream.Spec((2, 2), (4, 4), np.uint8))
+
+
+def test_metadata_are_entries_by_name(tmp_path) -> None:
+    with pytest.raises(ParameterError, match="metadata"):
+        io.Writer(tmp_path / "a.esteem", stream.Spec((2, 2), (4, 4), np.uint8), metadata=5)

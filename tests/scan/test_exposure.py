@@ -115,3 +115,11 @@ def test_rectangular_pixels():
     exposure = scan.Exposure(**(AZTS | {"pixel_size_nm": (0.1, 0.2), "shape": (10, 20)}))
     assert exposure.fov_nm == pytest.approx((1.0, 4.0))
     assert exposure.dose_per_frame == pytest.approx(exposure.pixel_charge_e / 2)
+
+
+def test_a_pixel_size_from_an_array() -> None:
+    values = {"current_pa": 1.0, "dwell_s": 1e-3, "shape": (4, 4)}
+    single = scan.Exposure(pixel_size_nm=np.array(0.1), **values)
+    assert single.total_dose == scan.Exposure(pixel_size_nm=0.1, **values).total_dose
+    with pytest.raises(ParameterError, match="pair"):
+        scan.Exposure(pixel_size_nm=np.ones((2, 2)), **values)

@@ -120,3 +120,16 @@ def test_both_store_and_reducer_fail(rig, position_sum, spec, data) -> None:
     assert caught.value.results.keys() == {"good"}
     rig.assert_results(caught.value.results["good"], data, range(24))
     assert "bad" in runner.errors
+
+
+def test_a_failed_store_shows_before_the_next_put(rig, spec, data) -> None:
+    class Full(rig.SpyStore):
+        def append(self, chunk) -> None:
+            raise OSError("full")
+
+    runner = stream.LiveRunner({}, spec, store=Full())
+    assert not runner.failed
+    runner.put(next(iter(stream.chunks(data, size=2))))
+    rig.wait_until(lambda: runner.failed)
+    runner.abort()
+    assert len(runner.unsaved) == 1

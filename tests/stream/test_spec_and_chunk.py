@@ -190,3 +190,8 @@ def test_cutting_is_lazy_but_checks_at_once(data) -> None:
     assert next(pieces).index.tolist() == [3]
     order[:] = 0  # the giver may use its array again
     assert [piece.index.tolist() for piece in pieces] == [[1], [2]]
+
+
+def test_times_are_numbers() -> None:
+    with pytest.raises(ParameterError, match="chunk time_s is"):
+        stream.Chunk([1], np.zeros((1, 3, 3)), time_s=["soon"])
