@@ -122,6 +122,8 @@ def _acquire(
     )
     sampler = simulate.FrameSampler(bank, DETECTOR, origin_nm=ORIGIN_NM, seed=arguments.seed)
     spec = stream.Spec(pattern.shape, DETECTOR.shape, np.dtype(np.uint8), packed=True)
+    fourd.warm_up(geometry, spec)
+    simulate.FrameSampler(bank, DETECTOR).frames(positions[:1], electrons)
     path = out / f"zeolite_{dose:.0f}.esteem"
     writer = io.Writer(
         path,

@@ -2,7 +2,7 @@
 
 from esteemcore.fourd.center_of_mass import CenterOfMass, CenterOfMassResult, fit_rotation, integrate
 from esteemcore.fourd.geometry import Geometry
-from esteemcore.fourd.live import LiveImage, live_images, live_reducers
+from esteemcore.fourd.live import LiveImage, live_images, live_reducers, warm_up
 from esteemcore.fourd.ssb import SingleSideband, SingleSidebandResult
 from esteemcore.fourd.statistics import FrameStatistics, FrameStatisticsResult
 from esteemcore.fourd.virtual import VirtualDetectors, VirtualDetectorsResult, annular_mask
@@ -23,4 +23,5 @@ __all__ = [
     "integrate",
     "live_images",
     "live_reducers",
+    "warm_up",
 ]

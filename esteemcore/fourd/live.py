@@ -15,7 +15,7 @@ from esteemcore.fourd.geometry import Geometry
 from esteemcore.fourd.ssb import SingleSideband
 from esteemcore.fourd.statistics import FrameStatistics
 from esteemcore.fourd.virtual import VirtualDetectors, annular_mask
-from esteemcore.stream import Reducer
+from esteemcore.stream import Chunk, Reducer, Spec, run
 
 DARK_FIELD_GAP = 1.05
 """Where the annular dark field starts, in semi-angles: clear of the edge of the bright-field disk."""
@@ -71,6 +71,20 @@ def live_reducers(
     reducers["com"] = CenterOfMass(geometry)
     reducers["ssb"] = SingleSideband(geometry, bins, regularization)
     return reducers
+
+
+def warm_up(geometry: Geometry | None, spec: Spec) -> None:
+    """Compile and compute ahead what a live run of this kind needs, so that its first frames and images do not wait.
+
+    Parameters
+    ----------
+    geometry : Geometry or None
+        Calibrations of the run to come.
+    spec : Spec
+        Its frames.
+    """
+    frame = np.full((1, *spec.stored_shape), 255 if spec.packed else 1, spec.dtype)
+    run(live_reducers(geometry, spec.frame_shape), spec, [Chunk(np.zeros(1, np.int64), frame)])
 
 
 def live_images(results: Mapping[str, Any], geometry: Geometry | None) -> dict[str, LiveImage]:

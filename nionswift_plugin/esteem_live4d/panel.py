@@ -1,0 +1,388 @@
+"""The panel: devices, plan, dose, geometry, storage, and the buttons."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nion.swift import Panel
+from nion.ui import Declarative
+from nion.utils import Converter, Model
+
+from esteemcore import fourd, io
+from esteemcore.errors import EsteemError
+from nionswift_plugin.esteem_live4d.geometry_model import GeometryModel
+from nionswift_plugin.esteem_live4d.images import LiveImages
+from nionswift_plugin.esteem_live4d.session import Acquisition, FileRun, LiveSession, Update, View
+from nionswift_plugin.esteem_scan import layout
+from nionswift_plugin.esteem_scan.acquisition_lock import LOCK
+from nionswift_plugin.esteem_scan.event_loop import NewestFirst, UserInterfaceCalls
+from nionswift_plugin.esteem_scan.plan_model import PlanModel
+from nionswift_plugin.esteem_scan.plan_view import PlanHandler
+
+PANEL_ID = "esteem-live4d-panel"
+TITLE = "Live 4D-STEM (Esteem)"
+_FOLDER_KEY = "Esteem/live4d_folder"
+_CLOSING_S = 10.0
+_WIDTH = 370
+
+
+class LiveHandler(Declarative.Handler):
+    """What the panel shows and does; everything here runs on the thread of the user interface.
+
+    Parameters
+    ----------
+    document_controller
+        Nion's window.
+
+    Attributes
+    ----------
+    plan : PlanModel
+    geometry : GeometryModel
+    images : LiveImages
+    session : LiveSession or None
+        The present or the last run; its counts are kept until the next one.
+    folder, keep_raw, progress, status, message : PropertyModel
+    make_writer : callable
+        What makes the raw file.
+    """
+
+    def __init__(self, document_controller: Any) -> None:
+        super().__init__()
+        self._window = document_controller
+        self._calls = UserInterfaceCalls(document_controller.event_loop)
+        self._redrawing = NewestFirst(self._calls, "esteem-phase")
+        self._is_closed = False
+        self._known: fourd.Geometry | None = None
+        self.make_writer: Callable[..., Any] = io.Writer
+        self.session: LiveSession | None = None
+        self.is_busy = False
+        self.images = LiveImages(document_controller)
+        self.geometry = GeometryModel(self._view_changed)
+        folder = document_controller.ui.get_persistent_string(_FOLDER_KEY, "") or str(Path.home() / "Esteem")
+        self.folder = Model.PropertyModel(folder)
+        self.keep_raw = Model.PropertyModel(True)
+        self.progress = Model.PropertyModel(0)
+        self.status = Model.PropertyModel("")
+        self.message = Model.PropertyModel("Ready")
+        self.number = Converter.FloatToStringConverter("{:g}")
+        self.plan = PlanModel(self._calls)
+        self._plan_listener = self.plan.changed_event.listen(self._plan_reported)
+        self.plan_handler: PlanHandler | None = None
+        self.ui_view = self._make_view()
+
+    def _make_view(self) -> Any:
+        u = Declarative.DeclarativeUI()
+        entry = functools.partial(layout.entry, u)
+        geometry = u.create_column(
+            u.create_row(
+                *entry("Semi-angle", "geometry.semiangle_mrad", "number", "semiangle_edit", "mrad", width=52),
+                *entry("pixel", "geometry.pixel_mrad", "number", "pixel_edit", "mrad", width=60),
+                u.create_stretch(),
+                spacing=6,
+            ),
+            u.create_row(
+                *entry("Rotation", "geometry.rotation_deg", "number", "rotation_edit", "°", width=52),
+                *entry("defocus", "geometry.defocus_nm", "number", "defocus_edit", "nm", width=52),
+                u.create_stretch(),
+                spacing=6,
+            ),
+            u.create_row(
+                *entry("Regularization", "geometry.regularization", "number", "regularization_edit", width=52),
+                u.create_push_button(text="As measured", on_clicked="measured_clicked", name="measured_button"),
+                u.create_stretch(),
+                spacing=6,
+            ),
+            spacing=4,
+        )
+        storage = u.create_column(
+            u.create_row(
+                u.create_line_edit(text="@binding(folder.value)", name="folder_edit", width=220),
+                u.create_push_button(text="Choose...", on_clicked="folder_clicked", name="folder_button"),
+                u.create_stretch(),
+                spacing=6,
+            ),
+            u.create_row(
+                u.create_check_box(text="Keep raw frames", checked="@binding(keep_raw.value)", name="keep_raw_box"),
+                u.create_stretch(),
+            ),
+            spacing=4,
+        )
+        buttons = u.create_row(
+            u.create_push_button(text="Acquire", on_clicked="acquire_clicked", name="acquire_button"),
+            u.create_push_button(text="Abort", on_clicked="abort_clicked", name="abort_button"),
+            u.create_stretch(),
+            spacing=6,
+        )
+        files = u.create_row(
+            u.create_push_button(text="Open...", on_clicked="open_clicked", name="open_button"),
+            u.create_push_button(text="Open file...", on_clicked="open_file_clicked", name="open_file_button"),
+            u.create_push_button(text="Read again", on_clicked="again_clicked", name="again_button"),
+            u.create_push_button(text="Save rest...", on_clicked="rescue_clicked", name="rescue_button"),
+            u.create_stretch(),
+            spacing=6,
+        )
+        content = u.create_column(
+            u.create_component_instance("plan"),
+            u.create_group(geometry, title="Geometry", margin=4),
+            u.create_group(storage, title="Storage", margin=4),
+            buttons,
+            u.create_progress_bar(value="@binding(progress.value)", width=280, name="progress_bar"),
+            u.create_label(text="@binding(status.value)", name="status_label", word_wrap=True),
+            u.create_label(text="@binding(message.value)", name="message_label", word_wrap=True),
+            files,
+            u.create_stretch(),
+            spacing=6,
+            margin=6,
+        )
+        area = u.create_scroll_area(content, name="scroll_area", horizontal_scroll_bar_policy="off")
+        return u.create_column(area, min_width=_WIDTH)
+
+    def create_handler(self, component_id: str, container: Any = None, item: Any = None, **kwargs: Any) -> Any:
+        """Make the part of the panel with the plan; Nion calls this."""
+        if component_id == "plan":
+            self.plan_handler = PlanHandler(self.plan)
+        return self.plan_handler
+
+    def close(self) -> None:
+        """Stop a run, wait until its frames are safe and the beam is blanked, and let go of everything."""
+        self._is_closed = True
+        session = self.session
+        if session is not None and session.is_running:
+            session.abort()
+            session.join(_CLOSING_S)
+        self._calls.close()
+        self._plan_listener.close()
+        self._redrawing.close()
+        self.plan.close()
+        self.session = None
+        super().close()
+
+    # buttons ----------------------------------------------------------------------------------------------------
+
+    def acquire_clicked(self, widget: Any) -> None:
+        """Begin an acquisition."""
+        if self.is_busy:
+            self.message.value = "An acquisition or a file is running; abort it first"
+            return
+        try:
+            plan = self.plan.plan
+            self.plan.check(plan)
+            base = plan.geometry()
+            view = self.geometry.view(base)
+            folder = Path(self.folder.value or "").expanduser() if self.keep_raw.value else None
+            ticket = LOCK.take(TITLE)
+        except EsteemError as error:
+            self.message.value = f"Not started: {error}"
+            return
+        self._window.ui.set_persistent_string(_FOLDER_KEY, self.folder.value or "")
+        watcher = _Watcher(self, self._calls)
+        self._start(Acquisition(plan, view, base, ticket, watcher, folder, self.make_writer), watcher)
+
+    def abort_clicked(self, widget: Any) -> None:
+        """Stop the run."""
+        if self.session is not None and self.session.is_running:
+            self.message.value = "Stopping"
+            self.session.abort()
+
+    def open_clicked(self, widget: Any) -> None:
+        """Ask for a container and read it."""
+        chosen, _ = self._window.ui.get_existing_directory_dialog("Open a container of Esteem", self.folder.value or "")
+        if chosen:
+            self.open_file(Path(chosen))
+
+    def open_file_clicked(self, widget: Any) -> None:
+        """Ask for a file of another program and read it."""
+        chosen, *_ = self._window.ui.get_file_path_dialog("Open 4D-STEM data", self.folder.value or "", "All files (*)")
+        if chosen:
+            self.open_file(Path(chosen))
+
+    def again_clicked(self, widget: Any) -> None:
+        """Read the raw frames of the last run again, with the geometry of the panel."""
+        path = self.session.path if self.session is not None else None
+        if path is None or not path.exists():
+            self.message.value = "There is no raw file to read again"
+        else:
+            self.open_file(path, keep_view=True)
+
+    def rescue_clicked(self, widget: Any) -> None:
+        """Ask for a folder and write what the raw file did not take."""
+        session = self.session
+        if not isinstance(session, Acquisition) or not session.unsaved:
+            self.message.value = "Nothing to save: no frames are left in memory"
+            return
+        chosen, _ = self._window.ui.get_existing_directory_dialog("Save the rest in", self.folder.value or "")
+        if chosen:
+            self.rescue(Path(chosen))
+
+    def folder_clicked(self, widget: Any) -> None:
+        """Ask for the folder of the raw files."""
+        chosen, _ = self._window.ui.get_existing_directory_dialog("Folder for raw frames", self.folder.value or "")
+        if chosen:
+            self.folder.value = chosen
+
+    def measured_clicked(self, widget: Any) -> None:
+        """Take the calibrations of the instrument, or of the file, again."""
+        self.geometry.forget()
+        self.plan.find_devices()
+        if isinstance(self.session, FileRun):
+            self.geometry.follow(self.session.base)
+        self._view_changed()
+
+    # runs -------------------------------------------------------------------------------------------------------
+
+    def open_file(self, path: Path, *, keep_view: bool = False) -> None:
+        """Make the images from a file.
+
+        Parameters
+        ----------
+        path : Path
+        keep_view : bool
+            Use the geometry of the panel instead of that in the file.
+        """
+        if self.is_busy:
+            self.message.value = "An acquisition or a file is running; abort it first"
+            return
+        if not keep_view:
+            self.geometry.forget()
+        typed = self.geometry.view if keep_view else None
+        fallback, regularization = self._known, self.geometry.regularization.value or 0.03
+
+        watcher = _Watcher(self, self._calls)
+        self.is_busy = True
+        self.message.value = f"Opening {path.name}"
+        self._redrawing.submit(
+            lambda: FileRun(path, watcher, fallback, regularization, typed), lambda run: self._opened(run, watcher)
+        )
+
+    def _opened(self, run: FileRun | Exception, watcher: _Watcher) -> None:
+        if isinstance(run, Exception):
+            self.is_busy = False
+            self.message.value = f"Not opened: {run}"
+        else:
+            self.geometry.follow(run.base)
+            self._start(run, watcher)
+
+    def rescue(self, folder: Path) -> None:
+        """Write what the raw file did not take to another folder, in a thread."""
+        session = self.session
+        if isinstance(session, Acquisition):
+            self._redrawing.submit(lambda: session.rescue(folder), self._rescued)
+
+    def _rescued(self, path: Path | Exception) -> None:
+        failed = isinstance(path, Exception)
+        self.message.value = f"Error: {path}" if failed else f"The rest of the frames is in {path}"
+
+    def _start(self, session: LiveSession, watcher: _Watcher) -> None:
+        self.session = watcher.session = session
+        self.is_busy = True
+        self.progress.value, self.status.value, self.message.value = 0, "", "Starting"
+        session.start()
+
+    # what comes from threads --------------------------------------------------------------------------------------
+
+    def show(self, update: Update, session: LiveSession) -> None:
+        """Show a set of images and where the run stands."""
+        if session is not self.session:
+            return
+        status = update.status
+        self.images.show(update, session)
+        self.progress.value = round(100 * status.reduced / session.total) if session.total else 0
+        electrons = f"{update.results['ssb'].electrons_per_frame:.3g} e per frame in the disk; " if (
+            "ssb" in update.results
+        ) else ""  # fmt: skip
+        stored = f"{status.stored:,} of {status.acquired:,} stored" if session.path is not None and isinstance(
+            session, Acquisition
+        ) else "not stored"  # fmt: skip
+        self.status.value = (
+            f"{status.frames_per_s:,.0f} frames/s; {electrons}lag {1e3 * status.lag_s:.0f} ms "
+            f"({status.lag_frames:,} frames); {stored}{''.join(f'; {note}' for note in update.notes)}"
+        )
+
+    def end(self, message: str, session: LiveSession) -> None:
+        """Show how a run has ended, with its last images."""
+        if session is not self.session:
+            return
+        self.message.value = message
+        self.is_busy = False
+        self._redraw()
+        self.plan.refresh()
+
+    def _plan_reported(self) -> None:
+        geometry = self.plan.report.geometry
+        if geometry is not None:
+            self._known = geometry
+            if not isinstance(self.session, FileRun):
+                self.geometry.follow(geometry)
+
+    def _view_changed(self) -> None:
+        """Look at the same counts with what was typed."""
+        if self.session is not None:
+            self._redraw()
+
+    def _redraw(self) -> None:
+        session = self.session
+        if session is None:
+            return
+        try:
+            view = self.geometry.view(session.base)
+        except EsteemError as error:
+            self.message.value = f"Error: {error}"
+            return
+        session_view: View = view
+
+        def work() -> Update | None:
+            before, session.view = session.view, session_view
+            try:
+                return session.look()
+            except EsteemError:
+                session.view = before
+                raise
+
+        self._redrawing.submit(work, lambda update: self._redrawn(update, session))
+
+    def _redrawn(self, update: Update | Exception | None, session: LiveSession) -> None:
+        if session is not self.session:
+            return
+        if isinstance(update, Exception):
+            self.message.value = f"Error: {update}"
+        elif update is not None:
+            self.show(update, session)
+
+
+class _Watcher:
+    """Brings what a run says to the thread of the user interface."""
+
+    def __init__(self, handler: LiveHandler, calls: UserInterfaceCalls) -> None:
+        self.session: LiveSession | None = None
+        self._handler, self._calls = handler, calls
+
+    def updated(self, update: Update) -> None:
+        session = self.session
+        if session is not None:
+            self._calls.newest("images", lambda: self._handler.show(update, session))
+
+    def said(self, message: str) -> None:
+        self._calls.newest("message", lambda: self._say(message))
+
+    def ended(self, message: str) -> None:
+        session = self.session
+        if session is not None:
+            self._calls.later(lambda: self._handler.end(message, session))
+
+    def _say(self, message: str) -> None:
+        if self._handler.is_busy:
+            self._handler.message.value = message
+
+
+class LivePanel(Panel.Panel):
+    """The panel as Nion's workspace makes it."""
+
+    def __init__(self, document_controller: Any, panel_id: str, properties: Mapping[str, Any]) -> None:
+        super().__init__(document_controller, panel_id, TITLE)
+        self.handler = LiveHandler(document_controller)
+        self.widget = Declarative.DeclarativeWidget(
+            document_controller.ui, document_controller.event_loop, self.handler
+        )
