@@ -15,7 +15,6 @@ import numpy as np
 
 from benchmarks.timing import best, report
 from esteemcore import events, fourd, scan, simulate, stream
-from esteemcore.fourd import _ssb_kernels
 
 ELECTRONS = (18, 178, 1735)
 FRAMES = 5000
@@ -45,7 +44,7 @@ def ours(shape: tuple[int, int]) -> list[dict[str, Any]]:
     )
     spec = stream.Spec(shape, (256, 256), np.uint8, packed=True)
     order = scan.shuffled(shape, seed=1).order
-    _ssb_kernels.warm_up()
+    fourd.warm_up(geometry, spec)
     rows = []
     for electrons in ELECTRONS:
         frames = make_frames(detector, shape, FRAMES, electrons)

@@ -90,18 +90,3 @@ def bin_totals(counts, out):
         row = counts[r]
         for c in range(out.shape[0]):
             out[c] += row[c]
-
-
-def warm_up() -> None:
-    """Compile every kernel for the types that a run uses, so that the first image does not wait."""
-    one = np.ones(1)
-    label = np.zeros(1, np.int64)
-    for table in (np.zeros((1, 1)), np.zeros((3, 3))):
-        bin_overlaps(one, one, one, one, one, label, 1.0, 0.1, table, 1.0, np.zeros((2, 1)), np.zeros((2, 1)))
-    once, two = np.ones(4, np.float32), np.ones(2, np.float32)
-    for dtype, wide in ((np.uint16, np.int64), (np.uint32, np.int64), (np.float32, np.float64)):
-        counts = np.ones((4, 2), dtype)
-        bin_totals(counts, np.zeros(2, wide))
-        mean_counts(counts, once, two, np.zeros((4, 2), np.float32))
-    spectrum = np.zeros((1, 1), np.complex64)
-    accumulate_weighted(spectrum, label, spectrum, np.zeros(1, np.complex64))

@@ -46,5 +46,5 @@ def test_cancel_stops_before_the_step_is_counted() -> None:
 
 def test_neither_progress_nor_cancel_is_needed() -> None:
     progress = Progress(1)
-    progress.step()
-    progress.finish()
+    assert progress.step() is None
+    assert progress.finish() is None

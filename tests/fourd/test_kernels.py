@@ -133,11 +133,3 @@ def test_overlaps_with_aberrations(rng) -> None:
         chi(axis[:, None], axis[None, :]), 128 / 6.4, real, imaginary,
     )  # fmt: skip
     np.testing.assert_allclose(real + 1j * imaginary, twin, atol=2e-3 * np.abs(twin).max())
-
-
-def test_warming_up_compiles_what_a_run_needs() -> None:
-    _ssb_kernels.warm_up()
-    before = len(_ssb_kernels.mean_counts.signatures)
-    ones = np.ones((4, 3), np.float32)
-    _ssb_kernels.mean_counts(np.ones((4, 3), np.uint16), ones[:, 0].copy(), ones[0], ones)
-    assert len(_ssb_kernels.mean_counts.signatures) == before

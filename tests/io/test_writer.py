@@ -336,7 +336,7 @@ def test_a_disk_that_really_refuses(tmp_path):
     assert not list(path.rglob("*.part"))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(10))
 def test_killed_at_any_moment(tmp_path, seed):
     path = tmp_path / "a.esteem"
     command = [sys.executable, HERE / "frame_function.py", path, "16", str(seed)]
