@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,12 @@ from nion.utils import Converter, Model
 
 from esteemcore import fourd, io
 from esteemcore.errors import EsteemError
+from nionswift_plugin.esteem_live4d import panel_view
+from nionswift_plugin.esteem_live4d.acquisition import Acquisition
+from nionswift_plugin.esteem_live4d.file_run import FileRun
 from nionswift_plugin.esteem_live4d.geometry_model import GeometryModel
 from nionswift_plugin.esteem_live4d.images import LiveImages
-from nionswift_plugin.esteem_live4d.session import Acquisition, FileRun, LiveSession, Update, View
-from nionswift_plugin.esteem_scan import layout
+from nionswift_plugin.esteem_live4d.session import LiveSession, Update, View
 from nionswift_plugin.esteem_scan.acquisition_lock import LOCK
 from nionswift_plugin.esteem_scan.event_loop import NewestFirst, UserInterfaceCalls
 from nionswift_plugin.esteem_scan.plan_model import PlanModel
@@ -26,7 +27,6 @@ PANEL_ID = "esteem-live4d-panel"
 TITLE = "Live 4D-STEM (Esteem)"
 _FOLDER_KEY = "Esteem/live4d_folder"
 _CLOSING_S = 10.0
-_WIDTH = 370
 
 
 class LiveHandler(Declarative.Handler):
@@ -45,6 +45,8 @@ class LiveHandler(Declarative.Handler):
     session : LiveSession or None
         The present or the last run; its counts are kept until the next one.
     folder, keep_raw, progress, status, message : PropertyModel
+    is_idle, is_running, has_file, has_rest : PropertyModel
+        What decides which buttons can be pushed.
     make_writer : callable
         What makes the raw file.
     """
@@ -58,7 +60,11 @@ class LiveHandler(Declarative.Handler):
         self._known: fourd.Geometry | None = None
         self.make_writer: Callable[..., Any] = io.Writer
         self.session: LiveSession | None = None
-        self.is_busy = False
+        self.is_idle = Model.PropertyModel(True)
+        self.is_running = Model.PropertyModel(False)
+        self.has_file = Model.PropertyModel(False)
+        self.has_rest = Model.PropertyModel(False)
+        self._update: Update | None = None
         self.images = LiveImages(document_controller)
         self.geometry = GeometryModel(self._view_changed)
         folder = document_controller.ui.get_persistent_string(_FOLDER_KEY, "") or str(Path.home() / "Esteem")
@@ -71,80 +77,18 @@ class LiveHandler(Declarative.Handler):
         self.plan = PlanModel(self._calls)
         self._plan_listener = self.plan.changed_event.listen(self._plan_reported)
         self.plan_handler: PlanHandler | None = None
-        self.ui_view = self._make_view()
-
-    def _make_view(self) -> Any:
-        u = Declarative.DeclarativeUI()
-        entry = functools.partial(layout.entry, u)
-        geometry = u.create_column(
-            u.create_row(
-                *entry("Semi-angle", "geometry.semiangle_mrad", "number", "semiangle_edit", "mrad", width=52),
-                *entry("pixel", "geometry.pixel_mrad", "number", "pixel_edit", "mrad", width=60),
-                u.create_stretch(),
-                spacing=6,
-            ),
-            u.create_row(
-                *entry("Rotation", "geometry.rotation_deg", "number", "rotation_edit", "°", width=52),
-                *entry("defocus", "geometry.defocus_nm", "number", "defocus_edit", "nm", width=52),
-                u.create_stretch(),
-                spacing=6,
-            ),
-            u.create_row(
-                *entry("Regularization", "geometry.regularization", "number", "regularization_edit", width=52),
-                u.create_push_button(text="As measured", on_clicked="measured_clicked", name="measured_button"),
-                u.create_stretch(),
-                spacing=6,
-            ),
-            spacing=4,
-        )
-        storage = u.create_column(
-            u.create_row(
-                u.create_line_edit(text="@binding(folder.value)", name="folder_edit", width=220),
-                u.create_push_button(text="Choose...", on_clicked="folder_clicked", name="folder_button"),
-                u.create_stretch(),
-                spacing=6,
-            ),
-            u.create_row(
-                u.create_check_box(text="Keep raw frames", checked="@binding(keep_raw.value)", name="keep_raw_box"),
-                u.create_stretch(),
-            ),
-            spacing=4,
-        )
-        buttons = u.create_row(
-            u.create_push_button(text="Acquire", on_clicked="acquire_clicked", name="acquire_button"),
-            u.create_push_button(text="Abort", on_clicked="abort_clicked", name="abort_button"),
-            u.create_stretch(),
-            spacing=6,
-        )
-        files = u.create_row(
-            u.create_push_button(text="Open...", on_clicked="open_clicked", name="open_button"),
-            u.create_push_button(text="Open file...", on_clicked="open_file_clicked", name="open_file_button"),
-            u.create_push_button(text="Read again", on_clicked="again_clicked", name="again_button"),
-            u.create_push_button(text="Save rest...", on_clicked="rescue_clicked", name="rescue_button"),
-            u.create_stretch(),
-            spacing=6,
-        )
-        content = u.create_column(
-            u.create_component_instance("plan"),
-            u.create_group(geometry, title="Geometry", margin=4),
-            u.create_group(storage, title="Storage", margin=4),
-            buttons,
-            u.create_progress_bar(value="@binding(progress.value)", width=280, name="progress_bar"),
-            u.create_label(text="@binding(status.value)", name="status_label", word_wrap=True),
-            u.create_label(text="@binding(message.value)", name="message_label", word_wrap=True),
-            files,
-            u.create_stretch(),
-            spacing=6,
-            margin=6,
-        )
-        area = u.create_scroll_area(content, name="scroll_area", horizontal_scroll_bar_policy="off")
-        return u.create_column(area, min_width=_WIDTH)
+        self.ui_view = panel_view.make_view(Declarative.DeclarativeUI())
 
     def create_handler(self, component_id: str, container: Any = None, item: Any = None, **kwargs: Any) -> Any:
         """Make the part of the panel with the plan; Nion calls this."""
         if component_id == "plan":
             self.plan_handler = PlanHandler(self.plan)
         return self.plan_handler
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an acquisition or a file is running."""
+        return not self.is_idle.value
 
     def close(self) -> None:
         """Stop a run, wait until its frames are safe and the beam is blanked, and let go of everything."""
@@ -153,6 +97,7 @@ class LiveHandler(Declarative.Handler):
         if session is not None and session.is_running:
             session.abort()
             session.join(_CLOSING_S)
+        self.images.end()
         self._calls.close()
         self._plan_listener.close()
         self._redrawing.close()
@@ -251,7 +196,7 @@ class LiveHandler(Declarative.Handler):
         fallback, regularization = self._known, self.geometry.regularization.value or 0.03
 
         watcher = _Watcher(self, self._calls)
-        self.is_busy = True
+        self._busy(True)
         self.message.value = f"Opening {path.name}"
         self._redrawing.submit(
             lambda: FileRun(path, watcher, fallback, regularization, typed), lambda run: self._opened(run, watcher)
@@ -259,7 +204,7 @@ class LiveHandler(Declarative.Handler):
 
     def _opened(self, run: FileRun | Exception, watcher: _Watcher) -> None:
         if isinstance(run, Exception):
-            self.is_busy = False
+            self._busy(False)
             self.message.value = f"Not opened: {run}"
         else:
             self.geometry.follow(run.base)
@@ -277,9 +222,20 @@ class LiveHandler(Declarative.Handler):
 
     def _start(self, session: LiveSession, watcher: _Watcher) -> None:
         self.session = watcher.session = session
-        self.is_busy = True
+        self._busy(True)
+        self.is_running.value = True
+        self._update = None
+        self.images.begin()
         self.progress.value, self.status.value, self.message.value = 0, "", "Starting"
         session.start()
+
+    def _busy(self, busy: bool) -> None:
+        """Let only those buttons be pushed that do something now."""
+        session = self.session
+        self.is_idle.value = not busy
+        self.is_running.value = False
+        self.has_file.value = not busy and session is not None and session.path is not None
+        self.has_rest.value = not busy and isinstance(session, Acquisition) and session.unsaved > 0
 
     # what comes from threads --------------------------------------------------------------------------------------
 
@@ -288,7 +244,11 @@ class LiveHandler(Declarative.Handler):
         if session is not self.session:
             return
         status = update.status
-        self.images.show(update, session)
+        self._update = update
+        if self.images.show(update, session):
+            self._calls.newest("missing images", self._make_next)
+        if not status.reduced:
+            return
         self.progress.value = round(100 * status.reduced / session.total) if session.total else 0
         electrons = f"{update.results['ssb'].electrons_per_frame:.3g} e per frame in the disk; " if (
             "ssb" in update.results
@@ -301,12 +261,20 @@ class LiveHandler(Declarative.Handler):
             f"({status.lag_frames:,} frames); {stored}{''.join(f'; {note}' for note in update.notes)}"
         )
 
+    def _make_next(self) -> None:
+        """Make the data items of the images, one at a turn, so that the window goes on in between."""
+        if self._update is not None and self.session is not None and self.images.make_next(self._update, self.session):
+            self._calls.newest("missing images", self._make_next)
+
     def end(self, message: str, session: LiveSession) -> None:
         """Show how a run has ended, with its last images."""
         if session is not self.session:
             return
         self.message.value = message
-        self.is_busy = False
+        self._busy(False)
+        if self._update is not None and not self._update.status.reduced:
+            self._update = None
+        self.images.end()
         self._redraw()
         self.plan.refresh()
 

@@ -3,10 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import gc
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+
+SWITCH_S = 0.0005
+"""How long a thread may keep Python to itself during an acquisition, in s."""
+
+
+@contextlib.contextmanager
+def steady() -> Iterator[None]:
+    """Keep Python from making anybody wait while frames come in.
+
+    Numerics leave Python and come back many times per frame packet, and each time may have to wait for the window's
+    thread, by default up to 5 ms: threads take turns more often. A collection of garbage among all the objects of Nion
+    Swift stops everything for a quarter of a second: those that are there now are left out.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, SWITCH_S))
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        sys.setswitchinterval(before)
 
 
 class UserInterfaceCalls:

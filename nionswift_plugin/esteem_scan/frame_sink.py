@@ -11,6 +11,7 @@ import numpy as np
 from esteem_sim import ScanPlan
 from nion.data import DataAndMetadata
 from nion.instrumentation import Acquisition
+from numpy.typing import NDArray
 
 from esteemcore import stream
 
@@ -54,6 +55,7 @@ class FrameSink(Acquisition.DataChannel):
         self._order, self._shape, self._dwell_s = order, shape, dwell_s
         self._take, self._failed, self._watch = take, failed, watch
         self._visits = len(order.visits(shape))
+        self._pass = (-1, np.zeros(0, np.int64))
         self._metadata: dict[Any, DataAndMetadata.DataMetadata] = {}
 
     def update_data(
@@ -77,11 +79,17 @@ class FrameSink(Acquisition.DataChannel):
     def _offer(self, frames: Any, at: int) -> None:
         while len(frames):
             visit, first = divmod(at, self._visits)
-            index = dataclasses.replace(self._order, frame=visit).visits(self._shape).order
+            index = self._order_of(visit)
             part = frames[: self._visits - first]
             times = (at + np.arange(len(part), dtype=np.float64)) * self._dwell_s
             self._take(stream.Chunk(index[first : first + len(part)], part, visit=visit, time_s=times))
             at, frames = at + len(part), frames[len(part) :]
+
+    def _order_of(self, visit: int) -> NDArray[np.int64]:
+        """Return the positions of a pass in the order of visits."""
+        if self._pass[0] != visit:
+            self._pass = visit, dataclasses.replace(self._order, frame=visit).visits(self._shape).order
+        return self._pass[1]
 
     def get_data(self, channel: Acquisition.Channel) -> DataAndMetadata.DataAndMetadata:
         """Return something small of the right kind; Nion wants it at the end."""

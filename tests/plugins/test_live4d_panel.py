@@ -47,6 +47,7 @@ class Bench:
         self.until(lambda: not (handler.is_busy or self.plan.is_busy or handler._redrawing.is_busy))
         self.window.periodic()
         self.until(lambda: not (self.plan.is_busy or handler._redrawing.is_busy))
+        self.until(lambda: handler._update is None or all(handler.images.item(n) for n in handler._update.images))
 
     def acquire(self) -> str:
         self.handler.acquire_button.on_clicked()
@@ -113,18 +114,61 @@ def test_images_tell_what_they_are(bench: Bench) -> None:
     assert ssb["parameters"]["regularization"] == 0.03
 
 
-def test_a_second_acquisition_uses_the_same_data_items(bench: Bench) -> None:
+def test_a_second_acquisition_has_images_of_its_own(bench: Bench) -> None:
     bench.acquire()
-    items = {name: bench.handler.images.item(name) for name in ("ssb", "bf")}
-    first = bench.path
+    first = {name: bench.handler.images.item(name) for name in ("ssb", "icom", "bf", "adf")}
+    before = {name: np.array(item.xdata.data) for name, item in first.items()}
+    path = bench.path
+    bench.plan.seed.value = 5
     assert bench.acquire().startswith("Done")
-    assert bench.path != first
-    assert {name: bench.handler.images.item(name) for name in items} == items
-    # an item that the user has deleted is made anew
-    bench.window.document_model.remove_data_item(items["bf"])
-    assert bench.acquire().startswith("Done")
-    assert bench.image("bf").shape == (16, 16)
+    assert bench.path != path
+    for name, item in first.items():
+        assert bench.handler.images.item(name) is not item
+        assert item in bench.window.document_model.data_items
+        assert np.array_equal(item.xdata.data, before[name], equal_nan=True)
+        assert not item.is_live
     bench.same_as_file()
+
+
+def test_images_appear_where_the_last_ones_were_shown(bench: Bench) -> None:
+    workspace = bench.window.workspace_controller
+    bench.acquire()
+    panel = workspace.display_panels[0]
+    assert panel.display_item.data_item is bench.handler.images.item("ssb")
+    bench.acquire()
+    assert panel.display_item.data_item is bench.handler.images.item("ssb")
+
+
+def test_an_image_that_the_user_deletes_is_made_anew(bench: Bench) -> None:
+    bench.microscope.camera.is_paced = True
+    bench.plan.rows.value = bench.plan.columns.value = 96
+    bench.handler.acquire_button.on_clicked()
+    bench.until(lambda: all(bench.handler.images.item(name) is not None for name in ("ssb", "icom", "bf", "adf")))
+    deleted = bench.handler.images.item("bf")
+    bench.window.document_model.remove_data_item(deleted)
+    bench.settle()
+    assert str(bench.handler.message.value).startswith("Done")
+    assert bench.handler.images.item("bf") is not deleted
+    bench.same_as_file()
+
+
+def test_images_without_a_frame_are_removed(bench: Bench) -> None:
+    bench.microscope.instrument.faults.scan_at = 0
+    message = bench.acquire()
+    assert message.startswith("Error"), message
+    assert not [item for item in bench.window.document_model.data_items if "SSB" in item.title]
+    bench.microscope.instrument.faults.clear()
+    assert bench.acquire().startswith("Done")
+
+
+def test_only_buttons_that_do_something_can_be_pushed(bench: Bench) -> None:
+    handler = bench.handler
+    assert (handler.is_idle.value, handler.is_running.value, handler.has_file.value) == (True, False, False)
+    handler.acquire_button.on_clicked()
+    assert (handler.is_idle.value, handler.is_running.value, handler.has_file.value) == (False, True, False)
+    bench.settle()
+    assert (handler.is_idle.value, handler.is_running.value, handler.has_file.value) == (True, False, True)
+    assert handler.has_rest.value is False
 
 
 def test_sparse_and_several_passes(bench: Bench) -> None:
@@ -216,7 +260,7 @@ def test_abort_keeps_every_frame(bench: Bench) -> None:
     bench.plan.rows.value = bench.plan.columns.value = 256
     bench.plan.frames.value = 4  # long enough for a slow machine to abort in time
     bench.handler.acquire_button.on_clicked()
-    bench.until(lambda: bench.handler.images.item("ssb") is not None)
+    bench.until(lambda: bench.handler.progress.value > 0)
     bench.handler.defocus_edit.editing_finished("-8")  # the phase that forms follows at once
     bench.until(lambda: shown_aberrations(bench) == {"C10": 8})
     bench.handler.acquire_button.on_clicked()
@@ -295,7 +339,7 @@ def test_closing_the_panel_while_acquiring_is_safe(bench: Bench) -> None:
     bench.microscope.camera.is_paced = True
     bench.plan.rows.value = bench.plan.columns.value = 128
     bench.handler.acquire_button.on_clicked()
-    bench.until(lambda: bench.handler.images.item("bf") is not None)
+    bench.until(lambda: bench.handler.progress.value > 0)
     session = bench.handler.session
     bench.panel.close()
     assert not session.is_running
