@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from esteemcore._core import checks
-from esteemcore.scan.dose_map import ANGSTROM2_PER_NM2, Pair
+from esteemcore.scan.dose_map import ANGSTROM2_PER_NM2
+from esteemcore.scan.field import Pair
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,14 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from esteemcore._core import checks
 from esteemcore._core.errors import FormatError, ParameterError
+from esteemcore.scan.field import Field, Pair, extent, pair
 
 TILE = 64
 """Cells along a side of a tile."""
 CELLS_PER_FIELD = 256
 """A field is kept in the finest cells of which no more than this cover its longer side."""
 ANGSTROM2_PER_NM2 = 100.0
-
-Pair = tuple[float, float]
 
 
 class DoseMap:
@@ -89,9 +88,22 @@ class DoseMap:
             tile = self._tiles.setdefault(key, np.zeros((TILE, TILE)))
             tile[inside] += block[part]
 
-    def mean(self, center_nm: Sequence[float], fov_nm: Sequence[float]) -> float:
-        """Return the mean dose of a field in e/Å²."""
-        return float(self.image(center_nm, fov_nm, (1, 1))[0, 0])
+    def mean(self, center_nm: Sequence[float], fov_nm: Sequence[float], rotation_deg: float = 0.0) -> float:
+        """Return the mean dose of a field in e/Å².
+
+        Parameters
+        ----------
+        center_nm, fov_nm, rotation_deg
+            The field, see `deposit`. The part of a cell that lies in a turned field is found to 1/64 of its area.
+        """
+        if not rotation_deg:
+            return float(self.image(center_nm, fov_nm, (1, 1))[0, 0])
+        field = Field(center_nm, fov_nm, rotation_deg)
+        charge = 0.0
+        for (level, *place), tile in self._tiles.items():
+            cell = self.cell_nm * 2.0**level
+            charge += float((tile * field.share(place[0] * TILE, place[1] * TILE, cell, TILE)).sum())
+        return charge / (field.fov_nm[0] * field.fov_nm[1] * ANGSTROM2_PER_NM2)
 
     def image(self, center_nm: Sequence[float], fov_nm: Sequence[float], shape: Sequence[int]) -> NDArray[np.float64]:
         """Return the dose of a field in e/Å², float64 (y, x): in each pixel the mean over its area."""
@@ -109,21 +121,22 @@ class DoseMap:
             charge += tile
         return charge / (fov[0] * fov[1] / charge.size * ANGSTROM2_PER_NM2)
 
-    def maximum(self, center_nm: Sequence[float], fov_nm: Sequence[float]) -> float:
-        """Return the largest dose of any cell that touches a field, in e/Å²."""
-        center, fov = pair("center_nm", center_nm), extent("fov_nm", fov_nm)
+    def maximum(self, center_nm: Sequence[float], fov_nm: Sequence[float], rotation_deg: float = 0.0) -> float:
+        """Return the largest dose of any cell that touches a field, in e/Å².
+
+        Parameters
+        ----------
+        center_nm, fov_nm, rotation_deg
+            The field, see `deposit`.
+        """
+        field = Field(center_nm, fov_nm, rotation_deg)
         largest = 0.0
         levels = sorted({key[0] for key in self._tiles})
         for level, *place in self._tiles:
-            cell = self.cell_nm * 2.0**level
-            inside = []
-            for axis in (0, 1):
-                first = (center[axis] - fov[axis] / 2) / cell
-                last = (center[axis] + fov[axis] / 2) / cell
-                index = np.arange(place[axis] * TILE, (place[axis] + 1) * TILE)
-                inside.append(index[(index < last) & (index + 1 > first)])
-            if inside[0].size and inside[1].size:
-                largest = max(largest, float(self._dose(levels, level, inside[0], inside[1]).max()))
+            rows, columns = (np.arange(index * TILE, (index + 1) * TILE) for index in place)
+            touched = field.touches(int(rows[0]), int(columns[0]), self.cell_nm * 2.0**level, TILE)
+            if touched.any():
+                largest = max(largest, float(self._dose(levels, level, rows, columns)[touched].max()))
         return largest
 
     def _dose(
@@ -164,21 +177,6 @@ class DoseMap:
         except (KeyError, TypeError, ValueError, zlib.error) as error:
             raise FormatError(f"the stored dose map is damaged ({error!r})") from error
         return restored
-
-
-def pair(name: str, value: Sequence[float]) -> Pair:
-    """Return ``value`` as two finite floats (row, column)."""
-    try:
-        row, column = value
-    except (TypeError, ValueError):
-        raise ParameterError(f"{name} is {value!r}; expected two numbers (row, column) in nm") from None
-    return checks.finite(name, row, "nm"), checks.finite(name, column, "nm")
-
-
-def extent(name: str, value: Sequence[float]) -> Pair:
-    """Return ``value`` as two positive floats (height, width)."""
-    height, width = pair(name, value)
-    return checks.positive(name, height, "nm"), checks.positive(name, width, "nm")
 
 
 def _resample(charge: NDArray[np.float64], edges: NDArray[np.float64], axis: int) -> NDArray[np.float64]:

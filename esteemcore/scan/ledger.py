@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from esteemcore._core import checks
 from esteemcore._core.errors import FormatError, ParameterError
 from esteemcore.scan.budget import DoseBudget, LedgerEntry, Override
-from esteemcore.scan.dose_map import DoseMap, extent, pair
+from esteemcore.scan.dose_map import DoseMap
 from esteemcore.scan.exposure import Exposure, exposed_charge
+from esteemcore.scan.field import extent, pair
 
 VERSION = 1
 
@@ -164,10 +165,21 @@ class DoseLedger:
             time=time, note=note,
         )  # fmt: skip
 
-    def dose_at(self, center_nm: Sequence[float], fov_nm: Sequence[float]) -> tuple[float, float]:
-        """Return the mean and the largest dose of a field so far, in e/Å²."""
+    def dose_at(
+        self, center_nm: Sequence[float], fov_nm: Sequence[float], rotation_deg: float = 0.0
+    ) -> tuple[float, float]:
+        """Return the mean and the largest dose of a field so far, in e/Å².
+
+        Parameters
+        ----------
+        center_nm, fov_nm, rotation_deg
+            The field, as in `add`.
+        """
         with self._lock:
-            return self._map.mean(center_nm, fov_nm), self._map.maximum(center_nm, fov_nm)
+            return (
+                self._map.mean(center_nm, fov_nm, rotation_deg),
+                self._map.maximum(center_nm, fov_nm, rotation_deg),
+            )
 
     def image(self, center_nm: Sequence[float], fov_nm: Sequence[float], shape: Sequence[int]) -> NDArray[np.float64]:
         """Return the dose of a field so far in e/Å², float64 (y, x): in each pixel the mean over its area."""

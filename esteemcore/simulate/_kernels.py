@@ -52,10 +52,9 @@ def alias_tables(intensity: NDArray[np.float32], outside: NDArray[np.float32]) -
                 n_large -= 1
                 small[n_small] = rich
                 n_small += 1
-        for j in range(n_small):
-            table[p, small[j]] = np.uint32(small[j] << 16)
-        for j in range(n_large):
-            table[p, large[j]] = np.uint32(large[j] << 16)
+        for j in range(n_small + n_large):
+            left = small[j] if j < n_small else large[j - n_small]
+            table[p, left] = np.uint32(left << 16)
     return table
 
 

@@ -17,16 +17,15 @@ from scipy import fft
 from esteemcore import optics
 from esteemcore._core import checks, provenance
 from esteemcore._core.errors import ParameterError
-from esteemcore._core.progress import Progress, ProgressFunction
+from esteemcore._core.progress import ProgressFunction
 from esteemcore.simulate import _kernels
 from esteemcore.simulate.beam import Beam
-from esteemcore.simulate.multislice import ScatteringMatrix, scattering_matrix
+from esteemcore.simulate.multislice import ScatteringMatrix, recombine, scattering_matrix
 from esteemcore.simulate.specimen import Specimen
 
 WINDOW = 1.35
 MAX_BYTES = 300_000_000
 EXTENTS_NM = (3.0, 2.0, 1.5, 1.0)
-_BATCH = 256
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -175,7 +174,7 @@ def bank(
     def make() -> Bank:
         matrix = _matrices.get(material, scatter)
         share = None if progress is None else lambda done: progress(0.8 + 0.2 * done)
-        intensity, waves = _recombine(matrix, beam, (ny, nx), share, cancel)
+        intensity, waves = recombine(matrix, beam, (ny, nx), share, cancel)
         outside = np.maximum(1 - intensity.sum(axis=-1, dtype=np.float64), 0).astype(np.float32)
         spacings = (specimen.cell_nm[0] / ny, specimen.cell_nm[1] / nx)
         parameters = {
@@ -219,40 +218,3 @@ def _sampling(
             "max_angle_mrad or extent_nm to save memory"
         )
     return tiles, (fft.next_fast_len(math.ceil(rows / spacing)), fft.next_fast_len(math.ceil(columns / spacing)))
-
-
-def _recombine(
-    matrix: ScatteringMatrix,
-    beam: Beam,
-    shape: tuple[int, int],
-    progress: ProgressFunction | None,
-    cancel: threading.Event | None,
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    r"""Return the intensity (y, x, n) for probes on a grid over one cell, and the waves (n, 2).
-
-    .. math:: \psi(k'; r) = \sum_g A(g + \kappa) S(g + \kappa, k') e^{-2 \pi i g r}
-
-    is a Fourier series in r (the factor exp(-2 pi i kappa r) has no intensity), summed by fast Fourier transforms.
-    """
-    edge = math.sqrt(matrix.step_per_nm[0] * matrix.step_per_nm[1])
-    amplitudes = [
-        beam.amplitude(block.incoming[:, 0] * matrix.step_per_nm[0], block.incoming[:, 1] * matrix.step_per_nm[1], edge)
-        for block in matrix.blocks
-    ]
-    norm = math.sqrt(sum(float(np.sum(np.abs(a) ** 2)) for a in amplitudes))
-    waves = np.concatenate([block.outgoing for block in matrix.blocks])
-    intensity = np.empty((shape[0] * shape[1], len(waves)), np.float32)
-    steps = Progress(len(waves), progress, cancel)
-    done = 0
-    for block, amplitude in zip(matrix.blocks, amplitudes, strict=True):
-        weighted = (amplitude[:, None] / norm * block.matrix).astype(np.complex64)
-        g = block.incoming // matrix.tiles % shape
-        for first in range(0, weighted.shape[1], _BATCH):
-            part = weighted[:, first : first + _BATCH].T
-            series = np.zeros((len(part), *shape), np.complex64)
-            series[:, g[:, 0], g[:, 1]] = part
-            wave = fft.fft2(series, overwrite_x=True).reshape(len(part), -1)
-            intensity[:, done : done + len(part)] = (wave.real**2 + wave.imag**2).T
-            done += len(part)
-            steps.step(len(part))
-    return intensity.reshape(*shape, -1), waves

@@ -13,6 +13,7 @@ from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
 from esteemcore.simulate.bank import Bank
 from esteemcore.simulate.beam import Beam
+from esteemcore.simulate.interpolation import interpolate_cell
 from esteemcore.simulate.sampler import scan_to_specimen
 from esteemcore.simulate.specimen import Specimen
 from esteemcore.simulate.truth import fourier_sum
@@ -58,7 +59,6 @@ def bright_field_image(
     ndarray of float64, shape (n,)
         Fraction of the beam, or counts.
     """
-    positions = scan_to_specimen(positions_nm) / bank.spacing_nm
     outer = checks.positive(
         "max_angle_mrad", bank.beam.semiangle_mrad if max_angle_mrad is None else max_angle_mrad, "mrad"
     )
@@ -74,13 +74,7 @@ def bright_field_image(
     if inner:
         seen = seen - optics.aperture_edge(angle, inner, step)
     image = bank.intensity @ seen.astype(np.float32)
-    corner = np.floor(positions).astype(np.int64)
-    v, u = (positions - corner).T
-    (y0, x0), (y1, x1) = (corner % image.shape).T, ((corner + 1) % image.shape).T
-    fraction = (1 - v) * ((1 - u) * image[y0, x0] + u * image[y0, x1]) + v * (
-        (1 - u) * image[y1, x0] + u * image[y1, x1]
-    )
-    return _counted(fraction, electrons, seed)
+    return _counted(interpolate_cell(image, positions_nm, bank.spacing_nm), electrons, seed)
 
 
 def haadf_image(

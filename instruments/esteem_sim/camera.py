@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from esteem_sim.calibrations import DiffractionCalibrator
 from esteem_sim.frame_memory import FrameMemory
-from esteem_sim.frame_run import FrameRun, ParkedPlaces, Places, ScannedPlaces, draw
+from esteem_sim.frame_run import FrameRun, draw
 from esteem_sim.instrument import Instrument
 from esteem_sim.optics import FRAME_SHAPE
+from esteem_sim.places import ParkedPlaces, Places, ScannedPlaces
 from esteemcore import scan, simulate
 from esteemcore.errors import StreamError
 
@@ -68,6 +69,7 @@ class OneBitCamera(camera_base.CameraDevice3):
         self._xdata: DataAndMetadata.DataAndMetadata | None = None
         self._is_sequence = False
         self._stop = threading.Event()
+        self._stop_waiting = threading.Event()
         self._is_live = self._has_beam = False
         self._view: simulate.FrameSampler | None = None
         self._view_due = 0.0
@@ -204,6 +206,17 @@ class OneBitCamera(camera_base.CameraDevice3):
 
     # synchronized acquisition and sequences ---------------------------------------------------------------------
 
+    def acquire_synchronized_prepare(
+        self, camera_frame_parameters: camera_base.CameraFrameParameters, collection_shape: Sequence[int], **kwargs: Any
+    ) -> None:
+        """Wait until it is known what there is to see; an abort or the safe state of the instrument ends the wait.
+
+        Nion gives up on a run that has no frame in its first minute, but lets a camera prepare as long as it needs.
+        """
+        self._stop_waiting.clear()
+        instrument = self._instrument
+        instrument.scan_device.wait_for_scene(self._stop_waiting)
+
     def acquire_synchronized_begin(
         self,
         camera_frame_parameters: camera_base.CameraFrameParameters,
@@ -236,10 +249,16 @@ class OneBitCamera(camera_base.CameraDevice3):
         instrument.prepare_scene()
         instrument.authorize_parked()
         electrons = scan.charge_e(max(0.0, instrument.current_pa), period_s)
-        places = ParkedPlaces(instrument.scan_device, instrument.stage, count, period_s, electrons, paced=self.is_paced)
-        partial = self._begin(camera_frame_parameters, (count,), places, is_sequence=True)
-        instrument.gate.begin_view(SEQUENCE)
-        return partial
+        places = ParkedPlaces(
+            instrument.scan_device,
+            instrument.stage,
+            count,
+            period_s,
+            electrons,
+            paced=self.is_paced,
+            let_beam_on=lambda: instrument.gate.begin_view(SEQUENCE),
+        )
+        return self._begin(camera_frame_parameters, (count,), places, is_sequence=True)
 
     def acquire_sequence_continue(self, *, update_period: float = 1.0, **kwargs: Any) -> camera_base.PartialData:
         """Take the frames that are due by now."""
@@ -250,12 +269,14 @@ class OneBitCamera(camera_base.CameraDevice3):
         self._end()
 
     def acquire_sequence_cancel(self) -> None:
-        """Take no more frames; Nion calls this for synchronized runs, too."""
+        """Take no more frames, and let Nion hand on those that were taken; it calls this for synchronized runs, too."""
+        self._stop_waiting.set()
         run = self._run
         if run is not None:
             run.cancel()
             if self._is_sequence:
                 self._instrument.gate.end_view(SEQUENCE)
+            run.wait_delivered()
 
     def _begin(
         self,
@@ -273,7 +294,8 @@ class OneBitCamera(camera_base.CameraDevice3):
         seed = self._next_seed()
         detector = self._instrument.detector
         self._is_sequence = is_sequence
-        self._run = FrameRun(places, memory, detector, seed=seed, packed=packed)
+        check = self._instrument.faults.check_camera
+        self._run = FrameRun(places, memory, detector, seed=seed, packed=packed, check=check)
         self._xdata = DataAndMetadata.new_data_and_metadata(
             memory.array.reshape(*collection_shape, *shape),
             data_descriptor=DataAndMetadata.DataDescriptor(
@@ -287,19 +309,21 @@ class OneBitCamera(camera_base.CameraDevice3):
         run, xdata = self._run, self._xdata
         if run is None or xdata is None:
             raise StreamError("the camera was not started")
-        try:
-            run.read(min(period_s, _PARTIAL_S))
-            self._instrument.faults.check_camera(run.done)
-        except BaseException:
-            run.cancel()
-            self._instrument.safe_state("the camera failed")
-            raise
+        run.read(min(period_s, _PARTIAL_S))
+        if run.failure is not None:
+            self._instrument.safe_state(str(run.failure))
+            if run.is_delivered:
+                raise run.failure
         if run.is_complete and self._is_sequence:
             self._instrument.gate.end_view(SEQUENCE)
         return camera_base.PartialData(xdata, run.is_complete, run.is_cancelled, None, run.done)
 
     def _end(self) -> None:
-        self.acquire_sequence_cancel()
+        run = self._run
+        if run is not None:
+            run.close()
+            if self._is_sequence:
+                self._instrument.gate.end_view(SEQUENCE)
         self._run = self._xdata = None
 
     def _description(self, packed: bool, seed: int) -> Mapping[str, Any]:

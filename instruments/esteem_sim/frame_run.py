@@ -1,110 +1,33 @@
-"""A run of the camera: so many frames, in time, at the positions of a scan or at one place."""
+"""A run of the camera: so many frames, drawn in time and all of them handed on."""
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from esteem_sim.frame_memory import FrameMemory
 from esteem_sim.pacing import Pacer
-from esteem_sim.scan_device import ScanDevice
-from esteem_sim.scan_frame import FrameEndedError, ScanFrame
-from esteem_sim.specimen_stage import Scene, SpecimenStage
+from esteem_sim.places import Places
+from esteem_sim.preparation import LAST_FRAMES_S
+from esteem_sim.scan_frame import FrameEndedError
 from esteemcore import events, simulate
-from esteemcore.errors import StreamError
 
-CHUNK = 512
-"""Frames that are drawn at a time."""
-PATIENCE_S = 10.0
-"""How long the camera waits for a scan to start, in s."""
-
-
-class Places(Protocol):
-    """Where the beam is during the frames of a run."""
-
-    scene: Scene | None
-
-    def begin(self) -> Pacer | None:
-        """Return the schedule of the frames once the first can be taken, else None."""
-
-    def advance(self, count: int) -> tuple[NDArray[np.float64], float]:
-        """Return the places of the next frames (n, 2) in nm and the electrons of each."""
-
-
-class ScannedPlaces:
-    """The camera drives the scan and is paced by its schedule."""
-
-    def __init__(self, device: ScanDevice, count: int, *, paced: bool) -> None:
-        self.scene: Scene | None = None
-        self.frame: ScanFrame | None = None
-        self._device = device
-        self._count = count
-        self._paced = paced
-        self._asked = time.monotonic()
-
-    def begin(self) -> Pacer | None:
-        """Wait for the scan and for what the detectors see; never blocks."""
-        if self.frame is None:
-            self.frame = self._device.synchronized_frame()
-        frame = self.frame
-        if frame is None:
-            if self._device.start_error is not None:
-                raise StreamError(f"the scan did not start: {self._device.start_error}") from self._device.start_error
-            if time.monotonic() - self._asked > PATIENCE_S:
-                raise StreamError(f"the scan did not start within {PATIENCE_S:g} s")
-            return None
-        if len(frame.pattern) != self._count:
-            raise StreamError(f"the camera expects {self._count} frames but the scan visits {len(frame.pattern)}")
-        if frame.state != "running":
-            raise FrameEndedError(f"the scan has {frame.state} before the first frame")
-        if not self._device.begin_exposure(frame):
-            return None
-        self.scene = frame.scene
-        pacer = Pacer(self._count, due_s=frame.due_s if self._paced else None)
-        pacer.start()
-        return pacer
-
-    def advance(self, count: int) -> tuple[NDArray[np.float64], float]:
-        """Move the scan on."""
-        frame = self.frame
-        if frame is None:
-            raise StreamError("the scan has not started")
-        dark = self._device.is_dark
-        return self._device.advance(frame, count), 0.0 if dark else frame.electrons_per_visit
-
-
-class ParkedPlaces:
-    """The beam rests at one place."""
-
-    def __init__(
-        self, device: ScanDevice, stage: SpecimenStage, count: int, period_s: float, electrons: float, *, paced: bool
-    ) -> None:
-        self.scene: Scene | None = None
-        self._device = device
-        self._stage = stage
-        self._electrons = electrons
-        self._pacer = Pacer(count, period_s if paced else 0.0)
-
-    def begin(self) -> Pacer | None:
-        """Wait for what the detectors see; never blocks."""
-        self.scene = self._stage.current
-        if self.scene is None:
-            return None
-        self._pacer.start()
-        return self._pacer
-
-    def advance(self, count: int) -> tuple[NDArray[np.float64], float]:
-        """Stay there."""
-        electrons = 0.0 if self._device.is_dark else self._electrons
-        return np.tile(self._device.probe_place_nm, (count, 1)), electrons
+CHUNK = 2048
+"""Frames that are drawn at a time, at most."""
+DELIVERY_S = 2.0
+"""How long an abort waits at most until the frames that were drawn are handed on, in s."""
 
 
 class FrameRun:
-    """Draw the frames of a run as they become due.
+    """Draw the frames of a run as they become due, and see to it that each one drawn is handed on.
+
+    Nion hands on what one call of `read` has drawn while the next one is running or shortly after: a `read` that draws
+    or fails then would lose it if the acquisition ended. So only every other `read` draws, an error waits until nothing
+    is on its way, and so does `cancel` in another thread than the reading one.
 
     Parameters
     ----------
@@ -117,29 +40,45 @@ class FrameRun:
         Seed of the electrons.
     packed : bool
         Keep the bits packed.
+    check : callable
+        Called with the number of frames so far; raises if the camera is gone.
 
     Attributes
     ----------
-    count, done : int
-        Frames of the run and frames drawn.
+    count, done, delivered : int
+        Frames of the run, frames drawn, and frames of which it is known that Nion has handed them on.
+    failure : Exception or None
+        What went wrong; no more frames will come.
     is_cancelled : bool
     """
 
     def __init__(
-        self, places: Places, memory: FrameMemory, detector: simulate.Detector, *, seed: int, packed: bool
+        self,
+        places: Places,
+        memory: FrameMemory,
+        detector: simulate.Detector,
+        *,
+        seed: int,
+        packed: bool,
+        check: Callable[[int], None] = lambda frames: None,
     ) -> None:
         self.count = len(memory.array)
-        self.done = 0
+        self.done = self.delivered = 0
+        self.failure: Exception | None = None
         self.seed = seed
         self._places = places
         self._memory = memory
         self._detector = detector
         self._packed = packed
+        self._check = check
         self._pacer: Pacer | None = None
         self._sampler: simulate.FrameSampler | None = None
         self._cancel = threading.Event()
         self._frame_bytes = memory.array[:1].nbytes
         self._chunk = CHUNK if packed else 32
+        self._changed = threading.Condition()
+        self._reader: int | None = None
+        self._is_reading = self._is_sending = self._is_closed = False
 
     @property
     def is_complete(self) -> bool:
@@ -151,41 +90,91 @@ class FrameRun:
         """Whether no more frames will come."""
         return self._cancel.is_set()
 
+    @property
+    def is_delivered(self) -> bool:
+        """Whether nothing is on its way."""
+        return self.delivered == self.done
+
     def cancel(self) -> None:
         """Take no more frames."""
-        self._cancel.set()
+        with self._changed:
+            self._cancel.set()
+
+    def wait_delivered(self, timeout_s: float = DELIVERY_S) -> bool:
+        """Wait until what was drawn is handed on; returns at once in the thread that reads."""
+        if self._reader in (None, threading.get_ident()):
+            return self.is_delivered
+        with self._changed:
+            # after the last frame Nion reads no more, and does not say when it has handed on what it has
+            return self._changed.wait_for(
+                lambda: self._is_closed or (self.is_delivered and not self._is_reading),
+                min(timeout_s, LAST_FRAMES_S) if self.is_complete else timeout_s,
+            )
+
+    def close(self) -> None:
+        """Nobody reads any more."""
+        with self._changed:
+            self._cancel.set()
+            self._is_closed = True
+            self._changed.notify_all()
 
     def read(self, period_s: float) -> None:
         """Draw frames that are due, for at most about this time; return early when all are there."""
-        handed_on = self.done * self._frame_bytes
-        until = time.monotonic() + period_s
-        while not self._cancel.is_set() and not self.is_complete:
+        self._reader = threading.get_ident()
+        with self._changed:
+            if self._is_sending or self.is_delivered:
+                self._is_sending, self.delivered = False, self.done
+                self._is_reading = True
+                self._changed.notify_all()
+            else:
+                self._is_sending = True
+                return
+        self._memory.forget(self.delivered * self._frame_bytes)
+        try:
+            self._draw_due(time.monotonic() + period_s)
+        except Exception as error:
+            self.failure = self.failure or error
+        with self._changed:
+            self._is_reading = False
+            self._changed.notify_all()
+
+    def _draw_due(self, until: float) -> None:
+        while not self._cancel.is_set() and not self.is_complete and self.failure is None:
             if not self._draw():
                 time.sleep(0.001)
+            self._check(self.done)
             if time.monotonic() >= until:
                 break
-        self._memory.forget(handed_on)
 
     def _draw(self) -> bool:
         """Draw some frames; return False if none is due."""
-        if self._pacer is None:
-            self._pacer = self._places.begin()
-            if self._pacer is None or self._places.scene is None:
-                return False
-            self._sampler = simulate.FrameSampler(self._places.scene.bank, self._detector, seed=self.seed)
-        n = min(self._pacer.due() - self.done, self._chunk)
-        if n <= 0 or self._sampler is None:
-            return False
-        out = self._memory.array[self.done : self.done + n]
         try:
+            if self._pacer is None and not self._begin():
+                return False
+            if self._pacer is None or self._sampler is None:
+                return False
+            n = min(self._pacer.due() - self.done, self._chunk)
+            if n <= 0:
+                return False
             where, electrons = self._places.advance(n)
-        except FrameEndedError:
+        except FrameEndedError as error:
             # an abort reaches scan and camera one after the other
-            if self._cancel.wait(1.0):
+            if error.is_abort and self._cancel.wait(1.0):
                 return False
             raise
+        out = self._memory.array[self.done : self.done + n]
         draw(self._sampler, where, electrons, out, packed=self._packed)
         self.done += n
+        return True
+
+    def _begin(self) -> bool:
+        with self._changed:  # a run that is cancelled never lets the beam on
+            if self._cancel.is_set():
+                return False
+            self._pacer = self._places.begin()
+        if self._pacer is None or self._places.scene is None:
+            return False
+        self._sampler = simulate.FrameSampler(self._places.scene.bank, self._detector, seed=self.seed)
         return True
 
 

@@ -222,11 +222,14 @@ class Instrument(InstrumentDevice.Instrument):
     def safe_state(self, reason: str = "end") -> SafeState:
         """Stop scanning and blank the beam, or park it if the user chose so; safe to call at any time.
 
+        A synchronized acquisition that is being prepared does not begin.
+
         Parameters
         ----------
         reason : str
             Why, for the record.
         """
+        self.scan_device.preparation.refuse(reason)
         self.scan_device.cancel()
         self.gate.release()
         self.last_safe_state = SafeState(self.is_blanked, self.scan_device.is_scanning, reason, _now())
@@ -264,6 +267,15 @@ class Instrument(InstrumentDevice.Instrument):
                 if now.as_dict() != parameters.as_dict():
                     scanning.set_current_frame_parameters(parameters)
 
+    def _enter_synchronized_state(
+        self,
+        scan_controller: HardwareSource.HardwareSource,
+        *,
+        camera: HardwareSource.HardwareSource | None = None,
+    ) -> None:
+        super()._enter_synchronized_state(scan_controller, camera=camera)
+        self.scan_device.preparation.enter()
+
     def _exit_synchronized_state(
         self,
         scan_controller: HardwareSource.HardwareSource,
@@ -272,6 +284,7 @@ class Instrument(InstrumentDevice.Instrument):
     ) -> None:
         super()._exit_synchronized_state(scan_controller, camera=camera)
         self.safe_state("end of a synchronized acquisition")
+        self.scan_device.preparation.leave()
 
     # dose -------------------------------------------------------------------------------------------------------
 
@@ -301,7 +314,7 @@ class Instrument(InstrumentDevice.Instrument):
         ledger = self._ledger
         if frame.exposure is None or self.gate.is_shut or ledger.budget == scan.DoseBudget():
             return
-        if self._overridden_budget == ledger.budget:
+        if self.is_budget_overridden:
             return
         exceeded = ledger.check(frame.exposure, frame.field.center_nm, frame.field.rotation_deg)
         if exceeded:
@@ -317,7 +330,7 @@ class Instrument(InstrumentDevice.Instrument):
             With the dose so far.
         """
         budget = self._ledger.budget
-        if budget.total_dose is None or self.gate.is_shut or self._overridden_budget == budget:
+        if budget.total_dose is None or self.gate.is_shut or self.is_budget_overridden:
             return
         dose = self.ledger.dose_at(self.scan_device.probe_place_nm, (PROBE_NM, PROBE_NM))[1]
         if dose > budget.total_dose:
@@ -327,10 +340,16 @@ class Instrument(InstrumentDevice.Instrument):
                 f"{budget.total_dose:.3g} e/Å²; override it with a reason"
             )
 
+    @property
+    def is_budget_overridden(self) -> bool:
+        """Whether the user goes beyond the present budget; False again as soon as the budget is another."""
+        return self._overridden_budget == self._ledger.budget
+
     def override_budget(self, reason: str, exceeded: tuple[str, ...] = ()) -> None:
         """Let scans go on beyond the present budget, and record why."""
         self._ledger.override(exceeded, reason)
         self._overridden_budget = self._ledger.budget
+        self.property_changed_event.fire("is_budget_overridden")
 
     def charge_frame(self, frame: ScanFrame) -> None:
         """Enter into the ledger what a frame has exposed."""

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 from nion.instrumentation import scan_base, stem_controller
 from nion.utils import Geometry
+from numpy.typing import NDArray
 
 from esteem_sim.beam_gate import BeamGate
 from esteem_sim.faults import Faults
+from esteem_sim.preparation import Preparation
 from esteem_sim.scan_field import Pair, ScanField, context_field, field_of
-from esteem_sim.scan_frame import ScanFrame, State
+from esteem_sim.scan_frame import FrameEndedError, ScanFrame, State
 from esteem_sim.scan_plan import SYNCHRONIZED, ScanPlan, prepare_next_frame
 from esteem_sim.specimen_stage import CHANNELS, SpecimenStage
+from esteemcore.errors import EsteemError
 
 SLICE_S = 0.005
 """Shortest time between two looks at a frame in s."""
+SYNCHRONIZED_SLICE_S = 0.2
+"""The same for a frame that a camera drives: its own images are of little interest then, and Nion draws each anew."""
 WAIT_S = 0.1
 """Time between two looks while it is not known what there is to see."""
 VIEW_BUFFER = 20
@@ -73,6 +81,8 @@ class ScanDevice(scan_base.ScanDevice):
         Seed of the counting noise.
     start_error : BaseException or None
         Why the last frame could not be started, for a camera that waits for it.
+    preparation : Preparation
+        Of the next synchronized frame.
     """
 
     def __init__(self, device_id: str, name: str, instrument: ScanHost) -> None:
@@ -85,6 +95,7 @@ class ScanDevice(scan_base.ScanDevice):
         ) = None
         self.seed = 0
         self.start_error: BaseException | None = None
+        self.preparation = Preparation(time.monotonic)
         self._instrument = instrument
         self._enabled = [True, True] + [False] * (len(CHANNELS) - 2)
         self._parameters = scan_base.ScanFrameParameters()
@@ -144,16 +155,17 @@ class ScanDevice(scan_base.ScanDevice):
     ) -> None:
         """Make the camera's exposure the dwell time; changes the parameters in place, once per frame of a series."""
         self.start_error = None
+        self.preparation.prepare()
         scan_frame_parameters.set_parameter("pixel_time_us", camera_exposure_ms * 1000)
         prepare_next_frame(scan_frame_parameters)
 
     def calculate_synchronized_scan_partial_timeout(
         self, scan_frame_parameters: scan_base.ScanFrameParameters, *, camera_exposure_ms: float, **kwargs: Any
     ) -> float:
-        """Return how long a row may take in s: longer while diffraction patterns are being computed."""
-        frame = self._frame
-        waiting = frame is not None and not frame.has_begun
-        return scan_frame_parameters.scan_size.width * camera_exposure_ms / 1000 * 4 + (300.0 if waiting else 0.0)
+        """Return how long the scan may take to its next rows in s, see `Preparation.timeout_s`."""
+        frame = self._frame or self._last
+        row_s = scan_frame_parameters.scan_size.width * camera_exposure_ms / 1000
+        return self.preparation.timeout_s(-math.inf if frame is None else frame.begun_at, row_s)
 
     def calculate_flyback_pixels(self, frame_parameters: scan_base.ScanFrameParameters) -> int:
         """Return 0: flyback is time here, and Nion copies all data again and again where it is pixels."""
@@ -214,6 +226,20 @@ class ScanDevice(scan_base.ScanDevice):
             return frame
         return None
 
+    def wait_for_scene(self, cancel: threading.Event) -> None:
+        """Wait until it is known what the detectors see, or that this cannot be known; `begin_exposure` says which.
+
+        Parameters
+        ----------
+        cancel : Event
+            Ends the wait, as `Preparation.refuse` does.
+        """
+        stage = self._instrument.stage
+        with contextlib.suppress(EsteemError):  # the frame fails for the same reason, and says it
+            self._instrument.prepare_scene()
+            while stage.current is None and not self.preparation.refusal and not cancel.wait(WAIT_S):
+                pass
+
     def start_frame(self, is_continuous: bool) -> int:
         """Start a frame, and with ``is_continuous`` one after the other; return its number."""
         with self._lock:
@@ -247,6 +273,8 @@ class ScanDevice(scan_base.ScanDevice):
             is_continuous=self._is_continuous,
             seed=self.seed,
         )
+        if frame.is_synchronized and self.preparation.refusal:
+            raise FrameEndedError(f"stopped before the first frame: {self.preparation.refusal}", is_abort=True)
         self._instrument.authorize(frame)
         self._number += 1
         self._in_view += 1
@@ -274,17 +302,28 @@ class ScanDevice(scan_base.ScanDevice):
                 frame.begin(scene)
         return frame.has_begun
 
-    def advance(self, frame: ScanFrame, count: int) -> Any:
-        """Move a synchronized frame on by some visits and return their places; its last visit ends the exposure."""
-        places = frame.advance(count, dark=self.is_dark)
+    def advance(self, frame: ScanFrame, count: int) -> tuple[NDArray[np.float64], bool]:
+        """Move a synchronized frame on by some visits; its last visit ends the exposure.
+
+        Returns
+        -------
+        places : ndarray of float64, shape (n, 2)
+            Where they are on the specimen, in nm.
+        is_dark : bool
+            Whether they are without beam.
+        """
+        is_dark = self.is_dark
+        places = frame.advance(count, dark=is_dark)
         if frame.advanced == len(frame.pattern):
             self._end_exposure(frame, "complete")
-        return places
+        return places, is_dark
 
-    def _end_exposure(self, frame: ScanFrame, state: State) -> None:
+    def _end_exposure(self, frame: ScanFrame, state: State, reason: str = "") -> None:
         with self._lock:
-            if not frame.end(state):
+            if not frame.end(state, reason, is_dark=self.is_dark):
                 return
+            if frame.is_synchronized and not frame.has_begun:
+                self.start_error = FrameEndedError(reason, is_abort=state == "aborted")
             goes_on = state == "complete" and self._is_continuous and self._sequence_left != 0
             if frame.has_begun:
                 self._instrument.gate.end_scan(hold=goes_on and frame.plan.blank == "never")
@@ -292,7 +331,7 @@ class ScanDevice(scan_base.ScanDevice):
 
     def cancel(self) -> None:
         """Stop at once: the beam leaves the specimen, what was exposed is charged."""
-        self._halt("aborted")
+        self._halt("aborted", "the scan was aborted")
 
     def stop(self) -> None:
         """Start no more frames after this one."""
@@ -302,13 +341,15 @@ class ScanDevice(scan_base.ScanDevice):
             if self._frame is None:
                 self._instrument.gate.end_scan()
 
-    def _halt(self, state: State) -> None:
+    def _halt(self, state: State, reason: str) -> None:
         with self._lock:
             self._is_continuous = False
             self._sequence_left = None
             frame, self._frame = self._frame, None
             if frame is not None:
-                self._end_exposure(frame, state)
+                if state == "failed" and frame.is_synchronized and frame.state == "complete":
+                    self.preparation.fail_late(reason)
+                self._end_exposure(frame, state, reason)
                 self._last = frame
             self._instrument.gate.end_scan()
 
@@ -316,25 +357,31 @@ class ScanDevice(scan_base.ScanDevice):
         self, frame_number: int | None, pixels_to_skip: int
     ) -> tuple[Elements, bool, bool, Area, int | None, int]:
         """Return what there is of the frame, see `nion.instrumentation.scan_base.ScanDevice`."""
-        time.sleep(SLICE_S)
+        report_at = time.monotonic() + SYNCHRONIZED_SLICE_S
         try:
-            with self._lock:
-                frame = self._frame
-                if frame is None and self._is_continuous and self._sequence_left != 0:
-                    frame = self._start_next_frame()
-            if frame is None:
-                return self._read_nothing()
-            if not frame.is_synchronized and not self.begin_exposure(frame):
-                time.sleep(WAIT_S)
-            complete = frame.fill(dark=self.is_dark)
-            self._instrument.faults.check_scan(frame.filled)
-        except BaseException:
-            self._halt("failed")
-            self._instrument.safe_state("the scan device failed")
+            while True:
+                time.sleep(SLICE_S)
+                with self._lock:
+                    frame = self._frame
+                    if frame is None and self._is_continuous and self._sequence_left != 0:
+                        frame = self._start_next_frame()
+                if frame is None:
+                    return self._read_nothing()
+                if not frame.is_synchronized and not self.begin_exposure(frame):
+                    time.sleep(WAIT_S)
+                complete = frame.fill(dark=self.is_dark)
+                self._instrument.faults.check_scan(frame.filled)
+                has_ended = complete or frame.state in ("aborted", "failed")
+                if has_ended or not frame.is_synchronized or time.monotonic() >= report_at:
+                    break
+        except BaseException as error:
+            reason = f"scan device: {error or type(error).__name__}"
+            self._halt("failed", reason)
+            self._instrument.safe_state(reason)
             raise
         if complete:
             self._end_exposure(frame, "complete")
-        return self._read(frame, complete or frame.state in ("aborted", "failed"), pixels_to_skip)
+        return self._read(frame, has_ended, pixels_to_skip)
 
     def _read(
         self, frame: ScanFrame, finished: bool, pixels_to_skip: int

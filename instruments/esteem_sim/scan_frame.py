@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +22,17 @@ State = Literal["running", "complete", "aborted", "failed"]
 
 
 class FrameEndedError(StreamError):
-    """The frame takes no more visits."""
+    """The frame takes no more visits.
+
+    Attributes
+    ----------
+    is_abort : bool
+        Whether somebody wanted it so; else the scan device has failed.
+    """
+
+    def __init__(self, message: str, *, is_abort: bool) -> None:
+        super().__init__(message)
+        self.is_abort = is_abort
 
 
 class ScanFrame:
@@ -55,6 +66,10 @@ class ScanFrame:
     scene : Scene or None
         What the detectors see; set before the first visit.
     state : {"running", "complete", "aborted", "failed"}
+    reason : str
+        Why the frame was aborted or has failed.
+    begun_at : float
+        When the beam was let on, in s of the monotonic clock; minus infinity before.
     """
 
     def __init__(
@@ -78,6 +93,7 @@ class ScanFrame:
         self.is_synchronized = bool(parameters.get_parameter(SYNCHRONIZED, 0))
         self.scene: Scene | None = None
         self.state: State = "running"
+        self.reason = ""
         size = parameters.scan_size
         self.pattern = self.plan.visits((size.height, size.width))
         count = size.height * size.width if self.is_synchronized else len(self.pattern)
@@ -107,9 +123,11 @@ class ScanFrame:
         self._places = field.on_specimen(self.pattern.positions)
         self._lit = np.ones(len(self.pattern), np.bool_)
         self._pacer = Pacer(len(self.pattern), due_s=self.due_s)
+        self.begun_at = -math.inf
         self._noise = np.random.default_rng((seed, number))
         self._advanced = self._filled = 0
         self._elapsed_s = 0.0
+        self._ends_dark = False
         self._lock = threading.RLock()
 
     @property
@@ -137,6 +155,7 @@ class ScanFrame:
     def begin(self, scene: Scene) -> None:
         """Start the clock."""
         self.scene = scene
+        self.begun_at = time.monotonic()
         self._pacer.start()
 
     def advance(self, count: int, dark: bool = False) -> NDArray[np.float64]:
@@ -148,12 +167,23 @@ class ScanFrame:
             If the frame was aborted or has failed.
         """
         with self._lock:
-            if self.state != "running":
-                raise FrameEndedError(f"the scan has {self.state} after {self._advanced} of {len(self.pattern)} visits")
+            self.check_running()
             first, self._advanced = self._advanced, min(self._advanced + count, len(self.pattern))
             if dark:
                 self._lit[first : self._advanced] = False
             return self._places[first : self._advanced]
+
+    def check_running(self) -> None:
+        """Raise if the frame takes no more visits.
+
+        Raises
+        ------
+        FrameEndedError
+            With the reason.
+        """
+        if self.state in ("aborted", "failed"):
+            visits = f"{self._advanced} of {len(self.pattern)} visits"
+            raise FrameEndedError(f"{self.reason}; the scan ended after {visits}", is_abort=self.state == "aborted")
 
     def recent_places(self, count: int) -> NDArray[np.float64]:
         """Return places of the last visits, spread over at most this many frames of a camera that only looks on."""
@@ -176,14 +206,26 @@ class ScanFrame:
                 self._filled = last
             return self._filled == len(self.pattern)
 
-    def end(self, state: State) -> bool:
-        """Stop taking visits; return False if that had happened before."""
+    def end(self, state: State, reason: str = "", *, is_dark: bool = False) -> bool:
+        """Stop taking visits and say why; return False if that had happened before.
+
+        Parameters
+        ----------
+        state : {"complete", "aborted", "failed"}
+        reason : str
+            Why, if it was not complete.
+        is_dark : bool
+            Whether the blanker is shut, for the visits since the last look at a free-running frame.
+        """
         with self._lock:
             if self.state != "running":
                 return False
             self._advanced = self.advanced
             self._elapsed_s = min(self._pacer.elapsed_s, self._lasts_s)
-            self.state = state
+            if is_dark and not self.is_synchronized:
+                self._lit[self._filled : self._advanced] = False
+                self._ends_dark = True
+            self.state, self.reason = state, reason
             return True
 
     def exposed(self) -> tuple[NDArray[np.float64], float]:
@@ -192,6 +234,7 @@ class ScanFrame:
             n = self._advanced
             dwells = self._lit[:n].astype(np.float64)
             order = self.pattern.order[: n + 1]
+            ends_dark = self._ends_dark or (n > 0 and not self._lit[n - 1])
             if not self.has_begun:
                 elapsed = 0.0
             elif self.is_synchronized or n == len(self.pattern):
@@ -199,11 +242,13 @@ class ScanFrame:
             else:
                 elapsed = self._elapsed_s
                 begun_s = min(max(0.0, elapsed - (float(self.due_s[n]) - self.dwell_s)), self.dwell_s)
-                if begun_s > 0 and self._lit[n]:
+                if begun_s > 0 and not ends_dark:
                     dwells = np.append(dwells, begun_s / self.dwell_s)
             visits = np.bincount(order[: len(dwells)], weights=dwells, minlength=self._n_positions)
-            if not self._lit[:n].all():
-                elapsed = float(visits.sum()) * self.dwell_s
+            # settling and flyback before a dwell that was dark were dark, too, and so was what followed the last one
+            if ends_dark:
+                elapsed = min(elapsed, float(self.due_s[n - 1]) if n else 0.0)
+            elapsed -= float(np.diff(self.due_s[:n], prepend=0.0)[~self._lit[:n]].sum())
             return visits.reshape(self.pattern.shape), elapsed
 
     @property

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from nion.utils import Event
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
 from esteemcore import simulate
 from esteemcore.errors import CancelledError, EsteemError, ParameterError, StreamError
@@ -21,6 +22,8 @@ CHANNELS = ("HAADF", "BF", "ADF")
 
 Task = tuple[simulate.Specimen, simulate.Beam]
 
+_LOOK_S = 0.05
+_BANK_SHARE = 0.8
 _logger = logging.getLogger("esteem_sim")
 
 
@@ -41,18 +44,34 @@ class Scene:
 
     def signal(self, channel: str, places_nm: ArrayLike) -> NDArray[np.float64]:
         """Return the fraction of the beam on a detector at places (n, 2) on the specimen in nm."""
-        at = np.asarray(places_nm, np.float64) / self.bank.spacing_nm
-        found: NDArray[np.float64] = ndimage.map_coordinates(self.images[channel], at.T, order=1, mode="grid-wrap")
-        return found
+        return simulate.interpolate_cell(self.images[channel], places_nm, self.bank.spacing_nm)
 
 
-def make_scene(specimen: simulate.Specimen, beam: simulate.Beam, cancel: threading.Event, **options: Any) -> Scene:
+def make_scene(
+    specimen: simulate.Specimen,
+    beam: simulate.Beam,
+    cancel: threading.Event,
+    progress: Callable[[float], None] | None = None,
+    **options: Any,
+) -> Scene:
     """Compute the patterns and images of a specimen under a beam.
 
     HAADF collects beyond twice the semi-angle (beyond the semi-angle where the potential is not sampled that finely),
     BF within half of it, ADF the ring around the bright-field disk.
+
+    Parameters
+    ----------
+    specimen : Specimen
+    beam : Beam
+    cancel : Event
+        When set, the computation ends soon with a `CancelledError`.
+    progress : callable, optional
+        Called with the fraction done, 0 to 1.
+    **options
+        Passed to `esteemcore.simulate.bank`.
     """
-    bank = simulate.bank(specimen, beam, cancel=cancel, **options)
+    share = None if progress is None else lambda done: progress(_BANK_SHARE * done)
+    bank = simulate.bank(specimen, beam, progress=share, cancel=cancel, **options)
     shape = bank.outside.shape
     places = np.argwhere(np.ones(shape, bool)) * bank.spacing_nm
     try:
@@ -169,21 +188,30 @@ class SpecimenStage:
                 self._thread = threading.Thread(target=self._work, name="esteem-scene", daemon=True)
                 self._thread.start()
 
-    def wait(self, timeout_s: float = 120.0) -> Scene:
-        """Return the current scene, as soon as it is computed.
+    def wait(self, cancel: threading.Event | None = None) -> Scene:
+        """Return the current scene, as soon as it is computed; `status` says how far that is.
+
+        Parameters
+        ----------
+        cancel : Event, optional
+            When set, the wait ends soon; the computation goes on.
 
         Raises
         ------
+        CancelledError
+            If ``cancel`` was set.
         StreamError
-            If it takes longer than allowed, or nothing has been asked for.
+            If nothing has been asked for.
+        EsteemError
+            If the scene cannot be computed, see `current`.
         """
-        deadline = time.monotonic() + timeout_s
         with self._changed:
             while (scene := self.current) is None:
-                left = deadline - time.monotonic()
-                if left <= 0 or self._thread is None:
+                if cancel is not None and cancel.is_set():
+                    raise CancelledError(f"cancelled while {self._status}")
+                if self._thread is None:
                     raise StreamError(f"the diffraction patterns are not there: {self._status}")
-                self._changed.wait(left)
+                self._changed.wait(_LOOK_S)
             return scene
 
     def close(self) -> None:
@@ -210,13 +238,14 @@ class SpecimenStage:
                     return
                 self._cancel.clear()
                 self._working_on = (specimen, beam)
-            self._say(
-                f"computing diffraction patterns of {specimen.name} at {beam.energy_kev:g} kV and "
-                f"{beam.semiangle_mrad:g} mrad"
-            )
+            optics = f"{beam.energy_kev:g} kV and {beam.semiangle_mrad:g} mrad"
+            work = f"computing diffraction of {specimen.name} at {optics}"
+            _logger.info(work)
+            self._say(f"{work}: 0 %")
             began = time.monotonic()
             try:
-                scene = make_scene(specimen, beam, self._cancel, **self._options)
+                progress = functools.partial(self._say_progress, work)
+                scene = make_scene(specimen, beam, self._cancel, progress, **self._options)
             except CancelledError:
                 continue
             except Exception as error:
@@ -225,16 +254,22 @@ class SpecimenStage:
             with self._changed:
                 self._latest = scene
                 self._changed.notify_all()
-            self._say(f"diffraction patterns of {specimen.name} are ready ({time.monotonic() - began:.1f} s)")
+            ready = f"diffraction patterns of {specimen.name} are ready ({time.monotonic() - began:.1f} s)"
+            _logger.info(ready)
+            self._say(ready)
 
     def _fail(self, error: Exception, beam: simulate.Beam, specimen: simulate.Specimen) -> None:
         reason = error if isinstance(error, EsteemError) else StreamError(f"{type(error).__name__}: {error}")
         with self._changed:
             self._failed, self._error = (specimen, beam), reason
             self._changed.notify_all()
+        _logger.info("the diffraction patterns cannot be computed: %s", reason)
         self._say(f"the diffraction patterns cannot be computed: {reason}")
 
+    def _say_progress(self, work: str, fraction: float) -> None:
+        self._say(f"{work}: {100 * fraction:.0f} %")
+
     def _say(self, status: str) -> None:
-        self._status = status
-        _logger.info(status)
-        self.changed_event.fire()
+        if status != self._status:
+            self._status = status
+            self.changed_event.fire()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -55,9 +56,14 @@ class Acquisition(LiveSession):
             self.path = _free_name(folder)
 
     def abort(self) -> None:
-        """Stop the scan; what was taken goes into the file."""
+        """Stop the scan; what was taken goes into the file. Returns at once: the camera may have frames to deliver."""
         super().abort()
-        self._abort_scan()
+        threading.Thread(target=self._stop_beam, name="esteem-abort", daemon=True).start()
+
+    def _stop_beam(self) -> None:
+        if self.is_running:
+            self._plan.instrument.safe_state("Stopped by the user")  # also while Nion prepares and hears nothing
+            self._abort_scan()
 
     def _abort_scan(self) -> None:
         with contextlib.suppress(AttributeError):  # Nion has nothing to abort before its very first run

@@ -163,11 +163,11 @@ def _metadata(name: str, update: Update, session: LiveSession) -> dict[str, Any]
     instrument = metadata.pop("instrument", None)
     status = update.status
     entry = {
+        **metadata,  # a file brings the provenance of its frames; the image has its own
         "image": name,
         "run": session.title,
         "provenance": update.provenance(name),
         "frames": status.reduced,
-        **metadata,
     }
     found: dict[str, Any] = {binding.KEY: entry}
     if instrument is not None:

@@ -90,14 +90,18 @@ class LiveHandler(Declarative.Handler):
         """Whether an acquisition or a file is running."""
         return not self.is_idle.value
 
-    def close(self) -> None:
-        """Stop a run, wait until its frames are safe and the beam is blanked, and let go of everything."""
-        self._is_closed = True
+    def stop(self) -> None:
+        """Stop a run, wait until its frames are safe and the beam is blanked, and write its images."""
         session = self.session
         if session is not None and session.is_running:
             session.abort()
             session.join(_CLOSING_S)
         self.images.end()
+
+    def close(self) -> None:
+        """Stop a run and let go of everything."""
+        self._is_closed = True
+        self.stop()
         self._calls.close()
         self._plan_listener.close()
         self._redrawing.close()
@@ -351,6 +355,18 @@ class LivePanel(Panel.Panel):
     def __init__(self, document_controller: Any, panel_id: str, properties: Mapping[str, Any]) -> None:
         super().__init__(document_controller, panel_id, TITLE)
         self.handler = LiveHandler(document_controller)
+        document_controller.on_close = _one_then_other(self.handler.stop, document_controller.on_close)
         self.widget = Declarative.DeclarativeWidget(
             document_controller.ui, document_controller.event_loop, self.handler
         )
+
+
+def _one_then_other(one: Callable[[], None], other: Callable[[], None] | None) -> Callable[[], None]:
+    """Return what a window does before it closes: its panels close one by one, and images may not change in between."""
+
+    def both() -> None:
+        one()
+        if other is not None:
+            other()
+
+    return both

@@ -19,7 +19,14 @@ PACKED = "packed"
 
 @runtime_checkable
 class FreeOrderInstrument(Protocol):
-    """What an instrument must offer so that its scan device qualifies."""
+    """What an instrument must offer so that its scan device qualifies, beside Nion's own interface.
+
+    All of it is needed. What is charged to `ledger` are the instrument's own exposures, live views included; the
+    panels only look. If the instrument has a ``property_changed_event``, as Nion's have, the panels follow it: fire it
+    when current, budget or its override change. An instrument whose scan needs preparation may offer
+    ``prepare_scene()`` and ``stage`` (``current``: None as long as it is not ready, ``status``: why, in words), on
+    which an acquisition waits before its first frame.
+    """
 
     @property
     def current_pa(self) -> float:
@@ -27,13 +34,21 @@ class FreeOrderInstrument(Protocol):
 
     @property
     def ledger(self) -> scan.DoseLedger:
-        """The account of every exposure."""
+        """The account of every exposure, and the budget, which the panels set."""
+
+    @property
+    def is_budget_overridden(self) -> bool:
+        """Whether the user goes beyond the present budget; False again as soon as the budget is another."""
 
     def geometry(self, parameters: scan_base.ScanFrameParameters) -> fourd.Geometry:
         """Return the calibrations of a scan."""
 
     def field(self, parameters: scan_base.ScanFrameParameters) -> Any:
-        """Return where a scan goes: ``center_nm``, ``fov_nm``, ``rotation_deg``, ``step_nm``."""
+        """Return where a scan goes on the specimen.
+
+        It has ``center_nm``, ``fov_nm`` and ``step_nm``, pairs (row, column), and ``rotation_deg``, as `DoseLedger.add`
+        takes them.
+        """
 
     def exposure(
         self, parameters: scan_base.ScanFrameParameters, *, dwell_s: float | None = None, frames: int = 1
@@ -44,10 +59,13 @@ class FreeOrderInstrument(Protocol):
         """Put an acquisition between a beginning and a safe end."""
 
     def safe_state(self, reason: str = "end") -> Any:
-        """Stop scanning and blank the beam."""
+        """Stop scanning and blank the beam; a synchronized acquisition that is being prepared does not begin."""
 
     def override_budget(self, reason: str, exceeded: tuple[str, ...] = ()) -> None:
-        """Go on beyond the budget, and record why."""
+        """Go on beyond the present budget, and record why."""
+
+    def SetVal(self, s: str, val: float) -> bool:  # noqa: N802
+        """Set a control in SI units, as in Nion's interface; the panels set ``"BeamCurrent"`` in A."""
 
     def get_autostem_properties(self) -> Mapping[str, Any]:
         """Return what is recorded with every image."""

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import threadpoolctl
+
 SWITCH_S = 0.0005
 """How long a thread may keep Python to itself during an acquisition, in s."""
 
@@ -21,13 +23,15 @@ def steady() -> Iterator[None]:
 
     Numerics leave Python and come back many times per frame packet, and each time may have to wait for the window's
     thread, by default up to 5 ms: threads take turns more often. A collection of garbage among all the objects of Nion
-    Swift stops everything for a quarter of a second: those that are there now are left out.
+    Swift stops everything for a quarter of a second: those that are there now are left out. The threads of a linear
+    algebra library wait for work by turning round and round, on cores that are needed: it works on the caller's.
     """
     before = sys.getswitchinterval()
     sys.setswitchinterval(min(before, SWITCH_S))
     gc.freeze()
     try:
-        yield
+        with threadpoolctl.threadpool_limits(1, user_api="blas"):
+            yield
     finally:
         gc.unfreeze()
         sys.setswitchinterval(before)

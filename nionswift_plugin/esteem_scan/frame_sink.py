@@ -37,7 +37,7 @@ class FrameSink(Acquisition.DataChannel):
     failed : callable
         Called with what ``take`` raised.
     watch : callable
-        Called whenever data come, after they were taken.
+        Called whenever frames have come, after they were taken; here an abort loses none.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class FrameSink(Acquisition.DataChannel):
                 self._offer(source_data[source_slice].reshape(-1, *frame), dest_slice.start // math.prod(frame))
             except Exception as error:
                 self._failed(error)
-        self._watch()
+            self._watch()
 
     def _offer(self, frames: Any, at: int) -> None:
         while len(frames):

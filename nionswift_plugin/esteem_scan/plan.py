@@ -155,18 +155,18 @@ def report(plan: Plan, wished_dose: float = 0.0) -> DoseReport:
     try:
         exposure = plan.exposure()
         field = plan.instrument.field(plan.scan_parameters()[0])
-        mean, highest = plan.instrument.ledger.dose_at(field.center_nm, field.fov_nm)
+        mean, highest = plan.instrument.ledger.dose_at(field.center_nm, field.fov_nm, field.rotation_deg)
         needed, needed_pa = "", None
         if wished_dose > 0:
             needed_pa = scan.current_for_dose(
                 wished_dose, plan.dwell_s, exposure.pixel_size_nm, plan.shape, plan.frames, exposure.pattern
             )
-            needed = f"{wished_dose:.4g} e/Å² need {needed_pa:.4g} pA"
+            needed = f"{_dose(wished_dose)} e/Å² need {needed_pa:.4g} pA"
         return DoseReport(
-            f"{exposure.total_dose:.4g} e/Å² in all, {exposure.dose_per_frame:.4g} per frame; "
+            f"{_dose(exposure.total_dose)} e/Å² in all, {_dose(exposure.dose_per_frame)} per frame; "
             f"{exposure.pixel_charge_e:.3g} e per position at {exposure.current_pa:.4g} pA; "
             f"{exposure.series_time_s:.3g} s",
-            f"so far here: {mean:.4g} e/Å² on average, {highest:.4g} at most",
+            f"so far here: {_dose(mean)} e/Å² on average, {_dose(highest)} at most",
             needed,
             needed_pa,
             plan.exceeded(),
@@ -174,3 +174,8 @@ def report(plan: Plan, wished_dose: float = 0.0) -> DoseReport:
         )
     except EsteemError as error:
         return DoseReport(error=str(error))
+
+
+def _dose(value: float) -> str:
+    """Return a dose as people write it: 10,230 and not 1.023e+04."""
+    return f"{value:,.0f}" if 100 <= value < 1e9 else f"{value:.3g}"

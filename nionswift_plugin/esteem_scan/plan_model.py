@@ -38,6 +38,8 @@ class PlanModel:
         In e/Å², 0 for none; the reason in words.
     planned, so_far, needed, warning : PropertyModel
         What follows, in words.
+    is_sparse, is_too_much : PropertyModel
+        Whether the settings of sparse scans have a meaning, and whether the budget is exceeded and not overridden.
     changed_event : Event
         Fired when the report has been made anew.
     """
@@ -67,11 +69,12 @@ class PlanModel:
         self.wished_dose = Model.PropertyModel(0.0)
         self.budget = Model.PropertyModel(0.0)
         self.override_reason = Model.PropertyModel("")
+        self.is_sparse = Model.PropertyModel(False)
+        self.is_too_much = Model.PropertyModel(False)
         self.planned = Model.PropertyModel("")
         self.so_far = Model.PropertyModel("")
         self.needed = Model.PropertyModel("")
         self.warning = Model.PropertyModel("")
-        self._overridden: scan.DoseBudget | None = None
         self._is_linking = False
         self._instrument_listener: Any = None
         self._link(self.fov_nm, self.step_nm, lambda: (self.fov_nm.value or 0.0) / max(self._longest, 1))
@@ -82,6 +85,7 @@ class PlanModel:
             self._link(one, other, functools.partial(_period, one))
         for name in _INPUTS:
             self._on_change(getattr(self, name), self.refresh)
+        self._on_change(self.pattern_index, self._show_sparse)
         self._on_change(self.scan_index, self._listen_to_instrument)
         self._on_change(self.budget, self._set_budget)
         manager = HardwareSource.HardwareSourceManager()
@@ -174,6 +178,9 @@ class PlanModel:
             self.frames.value or 0,
         )
 
+    def _show_sparse(self) -> None:
+        self.is_sparse.value = PATTERNS[self.pattern_index.value or 0] == "sparse"
+
     def refresh(self) -> None:
         """Make the report anew, in a thread."""
         try:
@@ -195,6 +202,7 @@ class PlanModel:
             found = DoseReport(error=f"{type(found).__name__}: {found}")
         self.report = found
         self.planned.value, self.so_far.value, self.needed.value = found.planned, found.so_far, found.needed
+        self.is_too_much.value = bool(found.exceeded) and not self.is_overridden
         if found.error:
             self.warning.value = found.error
         elif found.exceeded:
@@ -210,7 +218,7 @@ class PlanModel:
     def is_overridden(self) -> bool:
         """Whether the user goes beyond the present budget."""
         instrument = self.instrument
-        return instrument is not None and self._overridden == instrument.ledger.budget
+        return instrument is not None and instrument.is_budget_overridden
 
     def check(self, plan: Plan) -> None:
         """Raise if a plan may not be acquired.
@@ -235,7 +243,6 @@ class PlanModel:
         instrument = self.instrument
         if instrument is not None:
             instrument.override_budget(self.override_reason.value or "", self.report.exceeded)
-            self._overridden = instrument.ledger.budget
             self.refresh()
 
     def use_needed_current(self) -> None:

@@ -52,6 +52,7 @@ class PlanHandler(Declarative.Handler):
                 ),
                 u.create_stretch(),
                 spacing=6,
+                visible="@binding(model.is_sparse.value)",
             ),
             u.create_row(
                 u.create_label(text="Size", width=layout.LABEL),
@@ -104,6 +105,7 @@ class PlanHandler(Declarative.Handler):
                 u.create_push_button(text="Override", on_clicked="override_clicked", name="override_button"),
                 u.create_stretch(),
                 spacing=6,
+                visible="@binding(model.is_too_much.value)",
             ),
             spacing=4,
         )

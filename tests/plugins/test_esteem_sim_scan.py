@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from esteem_sim import CHANNELS, ScanPlan
+from esteem_sim import CHANNELS, Instrument, ScanPlan, scan_parameters
+from esteem_sim.scan_frame import ScanFrame
 from nion.utils import Geometry
 
 from esteemcore import scan
@@ -178,7 +179,7 @@ def test_a_failing_scan_device_leaves_the_beam_off(microscope: Any) -> None:
         microscope.read_frame()
     assert instrument.is_blanked
     assert not microscope.device.is_scanning
-    assert "failed" in instrument.last_safe_state.reason
+    assert instrument.last_safe_state.reason.startswith("scan device: the scan device stopped")
     (entry,) = instrument.ledger.entries
     assert entry.kind == "spoiled"
     assert entry.charge_e < instrument.exposure(parameters).total_charge_e
@@ -191,6 +192,58 @@ def test_a_shut_blanker_means_no_dose_and_no_signal(microscope: Any) -> None:
     assert instrument.GetVal("C_Blank") == 1
     assert not any(image.data.any() for image in images)
     assert instrument.ledger.total_charge_e == 0
+
+
+@pytest.mark.parametrize("dwell_us", [500.0, 100_000.0])
+def test_an_abort_behind_a_shut_blanker_costs_nothing(microscope: Any, dwell_us: float) -> None:
+    instrument, device = microscope.instrument, microscope.device
+    instrument.is_blanked = True
+    device.set_frame_parameters(microscope.parameters((32, 32), dwell_us=dwell_us))
+    device.start_frame(True)
+    device.read_partial(None, 0)
+    device.read_partial(None, 0)
+    time.sleep(0.03)  # nobody looks at the frame meanwhile
+    device.cancel()
+    assert instrument.ledger.total_charge_e == 0
+
+
+def test_closing_in_the_middle_leaves_the_beam_off_and_charges() -> None:
+    instrument = Instrument(specimen="srtio3", thickness_nm=0.4, scene_options={"spacing_nm": 0.04})
+    device = instrument.scan_device
+    instrument.prepare_scene()
+    instrument.stage.wait()
+    instrument.rest = "parked"
+    instrument.gate.begin_view("camera view")
+    device.set_frame_parameters(scan_parameters(pixel_size=(32, 32), pixel_time_us=500.0, fov_nm=2.0))
+    device.start_frame(True)
+    device.read_partial(None, 0)
+    time.sleep(0.02)
+    assert not instrument.is_blanked
+    instrument.close()
+    assert instrument.is_blanked
+    assert not device.is_scanning
+    assert instrument.ledger.totals["live view"] > 0
+    charge = instrument.ledger.total_charge_e
+    time.sleep(0.02)
+    assert instrument.ledger.total_charge_e == charge
+
+
+def test_a_blanker_that_is_shut_meanwhile_saves_the_way_to_each_dark_position_too(microscope: Any) -> None:
+    instrument = microscope.instrument
+    parameters = microscope.parameters((8, 8), settle_us=5.0, flyback_us=100.0)
+    parameters.set_parameter("external_clock_mode", 1)
+    for dark, lit_visits, flybacks in ((slice(32, 48), 48, 6), (slice(48, 64), 48, 5), (slice(0, 64), 0, 0)):
+        frame = ScanFrame(1, parameters, instrument.field(parameters), 0.5, [0], "record", is_continuous=False, seed=0)
+        frame.begin(instrument.stage.wait())
+        is_dark = np.zeros(64, bool)
+        is_dark[dark] = True
+        for visit in range(64):
+            frame.advance(1, dark=bool(is_dark[visit]))
+        frame.end("complete")
+        visits, elapsed_s = frame.exposed()
+        assert np.array_equal(visits.ravel() > 0, ~is_dark)
+        # one flyback before each row but the first, and one after the last
+        assert elapsed_s == pytest.approx(lit_visits * 25e-6 + flybacks * 100e-6)
 
 
 def test_a_parked_beam_is_charged(microscope: Any) -> None:

@@ -77,7 +77,9 @@ def test_the_dose_is_that_of_the_core(model: Model, microscope: Any) -> None:
     plan.wished_dose.value = 200.0
     model.settle()
     exposure = scan.Exposure(0.5, 80e-6, plan.step_nm.value, (16, 16), frames=3)
-    assert f"{exposure.total_dose:.4g} e/Å² in all" in plan.planned.value
+    shown, unit = plan.planned.value.split()[:2]
+    assert unit == "e/Å²"
+    assert float(shown.replace(",", "")) == pytest.approx(exposure.total_dose, rel=5e-3)
     assert f"{exposure.pixel_charge_e:.3g} e per position" in plan.planned.value
     needed = scan.current_for_dose(200, 80e-6, plan.step_nm.value, (16, 16), frames=3)
     assert plan.report.needed_pa == pytest.approx(needed, rel=1e-4)
@@ -100,6 +102,36 @@ def test_the_dose_so_far_counts_what_was_exposed_here(model: Model, microscope: 
     assert "so far here: 0.25 e/Å² on average" in model.plan.so_far.value
 
 
+def test_the_dose_so_far_is_that_of_the_turned_field(model: Model, microscope: Any) -> None:
+    source, plan = microscope.scan_source, model.plan
+    parameters = source.get_current_frame_parameters()
+    parameters.rotation_rad = np.pi / 4
+    source.set_current_frame_parameters(parameters)
+    plan.fov_nm.value = 20.0
+    # charge in a corner of the field as it would lie without rotation: the turned field does not reach it
+    microscope.instrument.ledger.add(1e6, (9.0, 9.0), (1.0, 1.0), kind="survey")
+    plan.refresh()
+    model.settle()
+    assert "so far here: 0 e/Å² on average, 0 at most" in plan.so_far.value
+    # and one beside the upright field, into which its corner reaches
+    microscope.instrument.ledger.add(1e4, (0.0, 12.0), (1.0, 1.0), kind="survey")
+    plan.refresh()
+    model.settle()
+    assert "so far here: 0.25 e/Å² on average, 100 at most" in plan.so_far.value
+
+
+def test_an_instrument_without_part_of_the_protocol_does_not_qualify(microscope: Any) -> None:
+    instrument = microscope.instrument
+    assert isinstance(instrument, devices.FreeOrderInstrument)
+    names = {name for name in vars(devices.FreeOrderInstrument) if not name.startswith("_")}
+    assert names >= {"is_budget_overridden", "SetVal", "ledger", "safe_state"}
+    whole = type("Whole", (), dict.fromkeys(names, len))
+    assert isinstance(whole(), devices.FreeOrderInstrument)
+    for name in names:
+        lacking = type("Lacking", (), dict.fromkeys(names - {name}, len))
+        assert not isinstance(lacking(), devices.FreeOrderInstrument), name
+
+
 def test_the_budget_warns_blocks_and_is_overridden_with_a_reason(model: Model, microscope: Any) -> None:
     plan = model.plan
     plan.budget.value = 10.0
@@ -114,11 +146,18 @@ def test_the_budget_warns_blocks_and_is_overridden_with_a_reason(model: Model, m
     plan.override()
     model.settle()
     plan.check(plan.plan)
+    assert plan.is_overridden
+    assert microscope.instrument.is_budget_overridden
     assert "overridden" in plan.warning.value
     (decision,) = microscope.instrument.ledger.overrides
     assert decision.reason == "the specimen is stable"
     assert decision.exceeded
     plan.budget.value = 9.0  # another budget, another decision
+    model.settle()
+    assert not microscope.instrument.is_budget_overridden
+    microscope.instrument.override_budget("by a script", ())  # whoever overrides it
+    plan.check(plan.plan)
+    plan.budget.value = 8.0
     model.settle()
     with pytest.raises(ParameterError):
         plan.check(plan.plan)

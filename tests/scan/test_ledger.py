@@ -223,3 +223,41 @@ def test_impossible_entries_change_nothing(arguments):
         ledger.add(**({"charge": 1.0, "center_nm": (0, 0), "fov_nm": (1, 1)} | arguments))
     assert ledger.entries == ()
     assert ledger.total_charge_e == 0
+
+
+@given(angle=angles, shift=st.floats(-3, 3), height=st.floats(2, 30), width=st.floats(2, 30))
+@settings(max_examples=12, deadline=None)
+def test_dose_of_a_turned_field_inside_an_even_one(angle, shift, height, width):
+    ledger = scan.DoseLedger()
+    ledger.add(64e6, (0, 0), (64, 64), rotation_deg=17.0)
+    mean, largest = ledger.dose_at((shift, 1), (height, width), rotation_deg=angle)
+    assert mean == pytest.approx(64e6 / 640**2, rel=0.02)
+    assert largest >= mean * (1 - 1e-9)
+
+
+def test_a_turned_field_finds_its_own_charge():
+    for angle in (0.0, 30.0, 45.0, 90.0, -120.0):
+        ledger = scan.DoseLedger()
+        ledger.add(1e6, (3, -4), (20, 10), rotation_deg=angle)
+        mean, largest = ledger.dose_at((3, -4), (20, 10), rotation_deg=angle)
+        assert mean == pytest.approx(1e6 / (20 * 10 * 100), rel=0.04)  # cells at the edge reach beyond the field
+        assert largest == pytest.approx(1e6 / (20 * 10 * 100), rel=0.1)
+        wider = ledger.dose_at((3, -4), (22, 12), rotation_deg=angle)[0]
+        assert wider * 22 * 12 * 100 == pytest.approx(1e6, rel=1e-3)
+
+
+def test_a_turned_field_leaves_the_corners_of_its_frame():
+    ledger = scan.DoseLedger()
+    ledger.add(1e4, (9, 9), (1, 1))
+    assert ledger.dose_at((0, 0), (20, 20))[1] == pytest.approx(100)
+    assert ledger.dose_at((0, 0), (20, 20), rotation_deg=45.0) == (0, 0)
+    # the sign of the rotation: a long thin field along the diagonal of rising rows and columns, or the other one
+    assert ledger.dose_at((0, 0), (30, 2), rotation_deg=-45.0) == (0, 0)
+    assert ledger.dose_at((0, 0), (30, 2), rotation_deg=45.0) == pytest.approx((1e4 / (300 * 20), 100))
+
+
+def test_a_right_angle_exchanges_height_and_width():
+    ledger = scan.DoseLedger()
+    ledger.add_exposure(plan(), (1, 2), rotation_deg=20.0)
+    turned = ledger.dose_at((0.3, 0.2), (5, 9), rotation_deg=90.0)
+    assert turned == pytest.approx(ledger.dose_at((0.3, 0.2), (9, 5)), rel=0.02)

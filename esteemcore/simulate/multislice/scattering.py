@@ -13,10 +13,12 @@ from scipy import fft
 from esteemcore import optics
 from esteemcore._core.errors import ParameterError
 from esteemcore._core.progress import Progress, ProgressFunction
+from esteemcore.simulate.multislice import _kernels
+from esteemcore.simulate.multislice.fourier import LANES, Transform
 from esteemcore.simulate.specimen import Specimen
 
 BAND_LIMIT = 2 / 3
-_WAVES = 16
+_STEPS = 2e7
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,12 +52,15 @@ class ScatteringMatrix:
         Sampling interval of reciprocal space (row, column) in 1/nm.
     cell_nm : tuple of float
         The specimen's cell in nm.
+    values : ndarray of complex64
+        The matrices of all blocks one after the other; those of `blocks` are views of it.
     """
 
     blocks: tuple[Block, ...]
     tiles: tuple[int, int]
     step_per_nm: tuple[float, float]
     cell_nm: tuple[float, float]
+    values: NDArray[np.complex64] = dataclasses.field(repr=False)
 
 
 def band_limit_per_nm(specimen: Specimen, fraction: float = BAND_LIMIT) -> float:
@@ -124,32 +129,52 @@ def scattering_matrix(
     g = [fft.fftfreq(n, length / n) for n, length in zip(shape, cell, strict=True)]
     inside = np.hypot(g[0][:, None], g[1]) <= limit
     kinds, which = np.unique(specimen.slices, axis=0, return_inverse=True)
-    transmission = [
-        fft.ifft2(fft.fft2(np.exp(1j * sigma * potential.astype(np.float64))) * inside).astype(np.complex64)
-        for potential in kinds
-    ]
+    which = which.ravel()
+    transmissions = np.stack(
+        [fft.ifft2(fft.fft2(np.exp(1j * sigma * potential.astype(np.float64))) * inside).T for potential in kinds]
+    )
+    transmissions = (transmissions.reshape(len(kinds), -1) / inside.size).astype(np.complex64)
     incoming, outgoing = _disk(incoming_per_nm, step), _disk(outgoing_per_nm, step)
-    steps = Progress(len(incoming), progress, cancel)
-    blocks = []
-    for row in range(tiles[0]):
-        for column in range(tiles[1]):
-            first = incoming[(incoming[:, 0] % tiles[0] == row) & (incoming[:, 1] % tiles[1] == column)]
-            last = outgoing[(outgoing[:, 0] % tiles[0] == row) & (outgoing[:, 1] % tiles[1] == column)]
-            k2 = (g[0][:, None] + row * step[0]) ** 2 + (g[1] + column * step[1]) ** 2
-            propagator = np.exp(-1j * np.pi * wavelength * specimen.slice_thickness_nm * k2)
-            propagator = (propagator * (np.sqrt(k2) <= limit)).astype(np.complex64)
-            start, end = ((waves - (row, column)) // tiles % shape for waves in (first, last))
-            matrix = np.empty((len(first), len(last)), np.complex64)
-            for batch in range(0, len(first), _WAVES):
-                part = start[batch : batch + _WAVES]
-                spectrum = np.zeros((len(part), *shape), np.complex64)
-                spectrum[np.arange(len(part)), part[:, 0], part[:, 1]] = 1
-                for kind in which.ravel():
-                    wave = fft.ifft2(spectrum, overwrite_x=True)
-                    wave *= transmission[kind]
-                    spectrum = fft.fft2(wave, overwrite_x=True)
-                    spectrum *= propagator
-                matrix[batch : batch + len(part)] = spectrum[:, end[:, 0], end[:, 1]]
-                steps.step(len(part))
-            blocks.append(Block(first, last, matrix))
-    return ScatteringMatrix(tuple(blocks), tiles, step, cell)
+    residues = [(row, column) for row in range(tiles[0]) for column in range(tiles[1])]
+    propagators = np.empty((len(residues), shape[0] * shape[1]), np.complex64)
+    for propagator, (row, column) in zip(propagators, residues, strict=True):
+        k2 = (g[0][:, None] + row * step[0]) ** 2 + (g[1] + column * step[1]) ** 2
+        free = np.exp(-1j * np.pi * wavelength * specimen.slice_thickness_nm * k2)
+        propagator[:] = (free * (np.sqrt(k2) <= limit)).ravel()
+    (first, start, first_of), (last, end, last_of) = (_by_block(waves, tiles, shape) for waves in (incoming, outgoing))
+    cells = np.concatenate([[0], np.cumsum(np.diff(first_of) * np.diff(last_of))])
+    values = np.empty(cells[-1], np.complex64)
+    steps = Progress(len(first), progress, cancel)
+    at_once = waves_at_once(len(which) * shape[0] * shape[1])
+    row_transform, column_transform = (Transform(n) for n in shape)
+    for at in range(0, len(first), at_once):
+        to = min(at + at_once, len(first))
+        _kernels.propagate(
+            at, to, shape, start, end, first_of, last_of, cells, transmissions, which, propagators,
+            (row_transform.factors, row_transform.turns), (column_transform.factors, column_transform.turns), values,
+        )  # fmt: skip
+        steps.step(to - at)
+    blocks = tuple(
+        Block(
+            first[first_of[b] : first_of[b + 1]],
+            last[last_of[b] : last_of[b + 1]],
+            values[cells[b] : cells[b + 1]].reshape(first_of[b + 1] - first_of[b], -1),
+        )
+        for b in range(len(residues))
+    )
+    return ScatteringMatrix(blocks, tiles, step, cell, values)
+
+
+def waves_at_once(work: int) -> int:
+    """Return how many waves one compiled call shall take, where each of them needs this many steps of a few ns."""
+    return max(1, round(_STEPS / work / LANES)) * LANES
+
+
+def _by_block(
+    waves: NDArray[np.int64], tiles: tuple[int, int], shape: tuple[int, int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return waves sorted by their vector of the Brillouin zone, their places on the grid, and where each begins."""
+    block = waves[:, 0] % tiles[0] * tiles[1] + waves[:, 1] % tiles[1]
+    ordered = waves[np.argsort(block, kind="stable")]
+    begins = np.searchsorted(np.sort(block), np.arange(tiles[0] * tiles[1] + 1))
+    return ordered, ordered // tiles % shape, begins

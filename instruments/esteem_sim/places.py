@@ -1,0 +1,110 @@
+"""Where the beam is during the frames of a camera: at the positions of a scan, or at one place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from esteem_sim.pacing import Pacer
+from esteem_sim.scan_device import ScanDevice
+from esteem_sim.scan_frame import FrameEndedError, ScanFrame
+from esteem_sim.specimen_stage import Scene, SpecimenStage
+from esteemcore.errors import StreamError
+
+PATIENCE_S = 10.0
+"""How long the camera waits for a scan to start, in s."""
+
+
+class Places(Protocol):
+    """Where the beam is during the frames of a run."""
+
+    scene: Scene | None
+
+    def begin(self) -> Pacer | None:
+        """Return the schedule of the frames once the first can be taken, else None."""
+
+    def advance(self, count: int) -> tuple[NDArray[np.float64], float]:
+        """Return the places of the next frames (n, 2) in nm and the electrons of each."""
+
+
+class ScannedPlaces:
+    """The camera drives the scan and is paced by its schedule."""
+
+    def __init__(self, device: ScanDevice, count: int, *, paced: bool) -> None:
+        self.scene: Scene | None = None
+        self.frame: ScanFrame | None = None
+        self._device = device
+        self._count = count
+        self._paced = paced
+        self._asked = time.monotonic()
+
+    def begin(self) -> Pacer | None:
+        """Wait for the scan and for what the detectors see; never blocks."""
+        if self.frame is None:
+            self.frame = self._device.synchronized_frame()
+        frame = self.frame
+        if frame is None:
+            if isinstance(self._device.start_error, FrameEndedError):
+                raise self._device.start_error
+            if self._device.start_error is not None:
+                raise StreamError(f"the scan did not start: {self._device.start_error}") from self._device.start_error
+            if time.monotonic() - self._asked > PATIENCE_S:
+                raise StreamError(f"the scan did not start within {PATIENCE_S:g} s")
+            return None
+        if len(frame.pattern) != self._count:
+            raise StreamError(f"the camera expects {self._count} frames but the scan visits {len(frame.pattern)}")
+        frame.check_running()
+        if not self._device.begin_exposure(frame):
+            return None
+        self.scene = frame.scene
+        pacer = Pacer(self._count, due_s=frame.due_s if self._paced else None)
+        pacer.start()
+        return pacer
+
+    def advance(self, count: int) -> tuple[NDArray[np.float64], float]:
+        """Move the scan on."""
+        frame = self.frame
+        if frame is None:
+            raise StreamError("the scan has not started")
+        places, is_dark = self._device.advance(frame, count)
+        return places, 0.0 if is_dark else frame.electrons_per_visit
+
+
+class ParkedPlaces:
+    """The beam rests at one place."""
+
+    def __init__(
+        self,
+        device: ScanDevice,
+        stage: SpecimenStage,
+        count: int,
+        period_s: float,
+        electrons: float,
+        *,
+        paced: bool,
+        let_beam_on: Callable[[], None],
+    ) -> None:
+        self.scene: Scene | None = None
+        self._device = device
+        self._stage = stage
+        self._let_beam_on = let_beam_on
+        self._electrons = electrons
+        self._pacer = Pacer(count, period_s if paced else 0.0)
+
+    def begin(self) -> Pacer | None:
+        """Wait for what the detectors see; never blocks."""
+        self.scene = self._stage.current
+        if self.scene is None:
+            return None
+        self._let_beam_on()
+        self._pacer.start()
+        return self._pacer
+
+    def advance(self, count: int) -> tuple[NDArray[np.float64], float]:
+        """Stay there."""
+        electrons = 0.0 if self._device.is_dark else self._electrons
+        return np.tile(self._device.probe_place_nm, (count, 1)), electrons
