@@ -14,9 +14,10 @@ from esteemcore import __version__
 from esteemcore.errors import EsteemError
 
 COMMANDS = {
-    "demo": "simulate a low-dose one-bit 4D-STEM scan and watch its phase form, as a page of pictures",
+    "demo": "take a simulated low-dose one-bit 4D-STEM scan in Nion Swift and watch its phase form",
     "live": "replay the frames of a file through the live chain",
     "show": "print and picture what a file holds",
+    "swift": "start Nion Swift, with a project of choice open",
 }
 
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from esteemcore import cli, fourd, io, stream
-from esteemcore.cli import demo, live, pictures
+from esteemcore.cli import demo_run, live, pictures
 from esteemcore.errors import StreamError
 from esteemcore.events import pack_bits
 
@@ -33,7 +33,7 @@ def container(tmp_path, rng):
 
 def test_the_demo_shows_the_phase_forming(tmp_path, capsys) -> None:
     out = tmp_path / "demo"
-    assert cli.main(["demo", "--out", str(out), "--scan", "48", "--rate", "50000"]) == 0
+    assert cli.main(["demo", "--out", str(out), "--scan", "48", "--rate", "50000", "--core-only"]) == 0
     text = capsys.readouterr().out
     found = re.findall(r"([\d,]+) e/Å²: SSB correlation ([\d.]+), scale ([\d.]+)", text)
     assert [dose for dose, *_ in found] == ["200", "2,000"]
@@ -57,15 +57,26 @@ def test_the_demo_shows_the_phase_forming(tmp_path, capsys) -> None:
 def test_the_demo_is_the_same_every_time(tmp_path, capsys) -> None:
     pages = []
     for name in ("a", "b"):
-        cli.main(["demo", "--out", str(tmp_path / name), "--scan", "32", "--rate", "1e6"])
+        cli.main(["demo", "--out", str(tmp_path / name), "--scan", "32", "--rate", "1e6", "--core-only"])
         pages.append((tmp_path / name / "ssb_2000_100.png").read_bytes())
     assert pages[0] == pages[1]
+
+
+def test_the_demo_without_nion_swift_says_so(tmp_path, capsys, monkeypatch) -> None:
+    """It never takes the frames in another way on its own."""
+    monkeypatch.delitem(sys.modules, "esteem_sim.demo", raising=False)
+    monkeypatch.setitem(sys.modules, "nion.swift.model", None)
+    assert cli.main(["demo", "--out", str(tmp_path / "out"), "--scan", "8"]) == 2
+    assert 'Nion Swift (nion.swift.model) is not installed; run: python -m pip install "nionswift-esteem[app]"' in (
+        capsys.readouterr().err
+    )
+    assert not (tmp_path / "out").exists()
 
 
 def test_comparison_measures_scale_and_correlation(rng) -> None:
     truth = rng.normal(size=(20, 20))
     truth -= truth.mean()
-    correlation, scale = demo._compare(0.5 * truth + 3, truth)
+    correlation, scale = demo_run.compare(0.5 * truth + 3, truth)
     assert correlation == pytest.approx(1)
     assert scale == pytest.approx(0.5)
 
@@ -214,7 +225,7 @@ def test_the_demo_deletes_nothing_but_its_own_containers(tmp_path, capsys) -> No
     mine = tmp_path / "zeolite_200.esteem" / "notes.txt"
     mine.parent.mkdir()
     mine.write_text("mine")
-    assert cli.main(["demo", "--out", str(tmp_path), "--scan", "8", "--rate", "1e6"]) == 2
+    assert cli.main(["demo", "--out", str(tmp_path), "--scan", "8", "--rate", "1e6", "--core-only"]) == 2
     assert "not a container" in capsys.readouterr().err
     assert mine.read_text() == "mine"
 
