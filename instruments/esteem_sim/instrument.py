@@ -368,6 +368,7 @@ class Instrument(InstrumentDevice.Instrument):
             kind="spoiled" if spoiled else frame.kind,
             note=f"{frame.kind}, {frame.state}" if spoiled else "",
         )
+        self.property_changed_event.fire("ledger")
 
     def _charge_parked(self, kind: str, seconds: float) -> None:
         charge = scan.charge_e(max(0.0, self.current_pa), seconds)
@@ -379,6 +380,7 @@ class Instrument(InstrumentDevice.Instrument):
                 kind=self.kind_of(kind),
                 duration_s=seconds,
             )
+            self.property_changed_event.fire("ledger")
 
     # what Nion asks for -----------------------------------------------------------------------------------------
 

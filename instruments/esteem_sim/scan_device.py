@@ -277,6 +277,8 @@ class ScanDevice(scan_base.ScanDevice):
             raise FrameEndedError(f"stopped before the first frame: {self.preparation.refusal}", is_abort=True)
         self._instrument.authorize(frame)
         self._number += 1
+        if frame.is_continuous and not frame.is_synchronized and self._in_view and self._last is not None:
+            frame.show_before(self._last)
         self._in_view += 1
         if self._sequence_left is not None:
             self._sequence_left -= 1

@@ -158,6 +158,13 @@ class ScanFrame:
         self.begun_at = time.monotonic()
         self._pacer.start()
 
+    def show_before(self, frame: ScanFrame) -> None:
+        """Show the signals of the frame before, until the beam has been there again; for live views."""
+        for channel, image in self.images.items():
+            before = frame.images.get(channel)
+            if before is not None and before.shape == image.shape and not frame.is_synchronized:
+                image[...] = before
+
     def advance(self, count: int, dark: bool = False) -> NDArray[np.float64]:
         """Move on by some visits of a synchronized frame and return their places on the specimen in nm.
 

@@ -23,7 +23,7 @@ class FreeOrderInstrument(Protocol):
 
     All of it is needed. What is charged to `ledger` are the instrument's own exposures, live views included; the
     panels only look. If the instrument has a ``property_changed_event``, as Nion's have, the panels follow it: fire it
-    when current, budget or its override change. An instrument whose scan needs preparation may offer
+    when current, ledger, budget or its override change. An instrument whose scan needs preparation may offer
     ``prepare_scene()`` and ``stage`` (``current``: None as long as it is not ready, ``status``: why, in words), on
     which an acquisition waits before its first frame.
     """

@@ -98,6 +98,23 @@ def test_rasters_come_row_by_row_when_recorded(microscope: Any) -> None:
     assert 0 < rows < 16
 
 
+def test_a_live_view_keeps_what_the_beam_has_not_reached_again(microscope: Any) -> None:
+    microscope.instrument.controls.set_value("BeamCurrent", 1e-8)
+    device = microscope.device
+    device.set_frame_parameters(microscope.parameters((16, 16), dwell_us=2000.0))
+    first = device.start_frame(True)
+    try:
+        deadline = time.monotonic() + 20
+        number, complete = first, False
+        while number == first or complete:
+            elements, complete, _, _, number, _ = device.read_partial(None, 0)
+            assert time.monotonic() < deadline
+        assert device._frame.filled < 200
+        assert all(element["data"].any(axis=1).all() for element in elements)
+    finally:
+        device.cancel()
+
+
 def test_a_live_view_is_charged_frame_by_frame(microscope: Any) -> None:
     instrument, source = microscope.instrument, microscope.scan_source
     parameters = microscope.parameters(pattern="shuffled")

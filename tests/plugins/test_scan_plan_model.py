@@ -353,3 +353,19 @@ def test_only_the_newest_work_is_delivered() -> None:
     assert len(done) == 2
     loop.close()
     UserInterfaceCalls(loop).later(lambda: None)
+
+
+def test_the_dose_so_far_follows_a_live_view(model: Model, microscope: Any) -> None:
+    assert "so far here: 0 e/Å²" in model.plan.so_far.value
+    source = microscope.configuration.scan_source
+    parameters = source.get_current_frame_parameters()
+    parameters.pixel_size, parameters.fov_nm, parameters.pixel_time_us = (16, 16), model.plan.fov_nm.value, 10.0
+    source.set_current_frame_parameters(parameters)
+    source.start_playing()
+    try:
+        source.get_next_xdatas_to_finish(30)
+    finally:
+        source.stop_playing(sync_timeout=10)
+    model.settle()
+    assert microscope.instrument.ledger.total_charge_e > 0
+    assert "so far here: 0 e/Å²" not in model.plan.so_far.value
