@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import collections
 import contextlib
 import dataclasses
 import threading
@@ -17,6 +18,9 @@ from esteemcore.stream.backlog import Backlog, Entry
 from esteemcore.stream.chunk import Chunk
 from esteemcore.stream.protocols import ChunkStore, Reducer
 from esteemcore.stream.spec import Spec
+
+RATE_S = 2.0
+"""Time over which the rate of acquisition is measured, in s."""
 
 Publish = Callable[[dict[str, Any], "LiveStatus"], None]
 
@@ -34,7 +38,7 @@ class LiveStatus:
     lag_s : float
         Age of the oldest of them, in s.
     frames_per_s : float
-        Mean rate of acquisition since the first chunk.
+        Rate of acquisition over its last two seconds.
     memory_bytes : int
         Raw data held in memory.
     """
@@ -98,8 +102,7 @@ class LiveRunner:
         self._states = {name: reducer.init(spec) for name, reducer in self._reducers.items()}
         self._state_lock = threading.Lock()
         self._changed = threading.Condition()  # holds the backlog and the flags below
-        self._first_put = self._last_put = 0.0
-        self._first_frames = 0
+        self._puts: collections.deque[tuple[float, int]] = collections.deque()  # times, and frames so far
         self._closing = self._abandoned = self._finished = False
         self._unshown = False  # only the reducing thread knows
         self._store_error: BaseException | None = None
@@ -138,10 +141,11 @@ class LiveRunner:
         with self._changed:
             if self._closing:
                 raise StreamError("this run has ended; start a new one for more frames")
-            self._last_put = time.monotonic()
-            if not self._backlog.acquired:
-                self._first_put, self._first_frames = self._last_put, len(chunk)
-            self._backlog.add(chunk, self._last_put)
+            now = time.monotonic()
+            self._backlog.add(chunk, now)
+            self._puts.append((now, self._backlog.acquired))
+            while len(self._puts) > 2 and self._puts[0][0] < now - RATE_S:
+                self._puts.popleft()
             if not self._backlog.make_room():
                 self._overflow = self._overflow or self._overflowing()
             self._changed.notify_all()
@@ -221,14 +225,14 @@ class LiveRunner:
         """Where the run stands now."""
         with self._changed:
             backlog = self._backlog
-            elapsed = self._last_put - self._first_put
+            (since, before), (until, acquired) = (self._puts[0], self._puts[-1]) if self._puts else ((0.0, 0),) * 2
             return LiveStatus(
                 acquired=backlog.acquired,
                 stored=backlog.stored,
                 reduced=backlog.reduced,
                 lag_frames=backlog.acquired - backlog.reduced,
                 lag_s=time.monotonic() - backlog.oldest.time if backlog.oldest is not None else 0.0,
-                frames_per_s=(backlog.acquired - self._first_frames) / elapsed if elapsed > 0 else 0.0,
+                frames_per_s=(acquired - before) / (until - since) if until > since else 0.0,
                 memory_bytes=backlog.memory,
             )
 

@@ -153,6 +153,18 @@ def test_the_display_may_stop_the_run_but_not_wait_for_it(rig, position_sum, spe
         runner.finish()
 
 
+def test_a_slow_start_is_soon_forgotten_in_the_rate(position_sum, spec, data, clock) -> None:
+    with stream.LiveRunner({"a": position_sum}, spec, store=None) as runner:
+        pieces = stream.chunks(data, size=2)
+        runner.put(next(pieces))
+        clock.now += 60  # e.g. the microscope was prepared
+        for _ in range(5):
+            runner.put(next(pieces))
+            clock.now += 0.5
+        runner.put(next(pieces))
+        assert runner.status.frames_per_s == pytest.approx(2 / 0.5)
+
+
 def test_the_status_tells_lag_and_rate(rig, position_sum, spec, data, clock) -> None:
     gated, store = rig.Gated(position_sum, opened=False), rig.SpyStore()
     runner = stream.LiveRunner({"a": gated}, spec, store=store)
