@@ -227,9 +227,11 @@ def application_state(swift: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name in ("computation_min_period", "computation_min_factor"):
         monkeypatch.setattr(Symbolic, name, getattr(Symbolic, name))
     levels = {name: logging.getLogger(name).level for name in ("migration", "loader")}
-    loop = asyncio.get_event_loop()
-    yield
+    loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
 
