@@ -1,0 +1,6 @@
+"""A few components that hold most of a data set: truncated SVD and noise-weighted PCA of dense matrices."""
+
+from esteemcore.lowrank.pca import Components, noise_weights, pca
+from esteemcore.lowrank.svd import truncated_svd
+
+__all__ = ["Components", "noise_weights", "pca", "truncated_svd"]
