@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import google_crc32c
@@ -18,6 +19,10 @@ CODECS: list[dict[str, Any]] = [
     {"name": "zstd", "configuration": {"level": LEVEL, "checksum": False}},
     {"name": "crc32c"},
 ]
+
+
+EXPANSION = 1 << 15
+"""zstd cannot expand further: a block that claims more is refused before memory is asked for."""
 
 
 class BlockError(Exception):
@@ -53,8 +58,10 @@ def decode(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray
     payload = data[:-4]
     if int(google_crc32c.value(payload)).to_bytes(4, "little") != data[-4:]:
         raise BlockError("its checksum does not match")
-    block = np.empty(shape, little_endian(dtype))
+    if math.prod(shape) * dtype.itemsize > EXPANSION * len(payload):
+        raise BlockError(f"its {len(data)} bytes cannot hold {dtype} of shape {shape}")
     try:
+        block = np.empty(shape, little_endian(dtype))
         _zstd().decode(payload, out=block.reshape(-1).view(np.uint8))
     except Exception as error:
         raise BlockError(f"it cannot be decompressed ({error})") from error

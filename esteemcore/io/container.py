@@ -1,4 +1,4 @@
-"""Layout of the container, version 1: which folders and files there are and what their metadata say.
+"""Layout of the container, versions 1 and 2: which folders and files there are and what their metadata say.
 
 The format is described in ``docs/reference/format.md``; change both together.
 """
@@ -12,20 +12,24 @@ import math
 import re
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from esteemcore._core.errors import FormatError, ParameterError
-from esteemcore.io import blocks, durable
+from esteemcore._core.errors import ParameterError
+from esteemcore.io import zarr_json
+from esteemcore.io.chunk_codecs import ChunkCodec
+from esteemcore.io.credits import with_checked_credits
 from esteemcore.io.dataset import Axis, ScanRecord, Signal
+from esteemcore.io.stored import Place
 
-VERSION = 1
+VERSION = 2
+"""Newest version that is read. Written is the lowest one that holds the content: see `version_for`."""
+
 SUFFIXES = (".esteem", ".zarr")
-METADATA = "zarr.json"
 
 SCAN_ARRAYS: dict[str, tuple[np.dtype[Any], float | None, tuple[int, ...]]] = {
     "index": (np.dtype(np.int64), None, ()),
@@ -35,12 +39,6 @@ SCAN_ARRAYS: dict[str, tuple[np.dtype[Any], float | None, tuple[int, ...]]] = {
 }
 """Arrays of the scan, one row per frame: dtype, value of blocks that need no file, further axes."""
 
-_DATA_TYPES = {
-    "bool": "?",
-    **{f"{kind}{8 * size}": f"{kind[0]}{size}" for kind in ("int", "uint") for size in (1, 2, 4, 8)},
-    **{f"float{8 * size}": f"f{size}" for size in (2, 4, 8)},
-    **{f"complex{8 * size}": f"c{size}" for size in (8, 16)},
-}
 _NAME = re.compile(r"\w[\w .+-]*")
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d) *", re.IGNORECASE)
 
@@ -65,11 +63,17 @@ def check_name(name: str) -> str:
     return name
 
 
-def is_container(path: Path) -> bool:
+def version_for(signals: Iterable[tuple[Signal, ChunkCodec]], *, series: bool = False) -> int:
+    """Return the lowest version whose readers read these signals right."""
+    new = series or any(signal.kind == "events" or codec.codec is not None for signal, codec in signals)
+    return 2 if new else 1
+
+
+def is_container(path: Place) -> bool:
     """Tell whether a folder is a container of any version."""
     try:
-        attributes = json.loads((path / METADATA).read_text(encoding="utf-8")).get("attributes", {})
-    except (OSError, ValueError, AttributeError):
+        attributes = json.loads((path / zarr_json.METADATA).read_text(encoding="utf-8")).get("attributes", {})
+    except (OSError, ValueError, AttributeError, RecursionError):
         return False
     return isinstance(attributes, dict) and "esteem" in attributes
 
@@ -122,53 +126,18 @@ def plain(value: Any) -> Any:
     return repr(value)
 
 
-def json_bytes(value: dict[str, Any]) -> bytes:
-    """Return strict JSON."""
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode()
-
-
-def group_metadata(attributes: dict[str, Any] | None = None) -> bytes:
-    """Return the ``zarr.json`` of a group."""
-    return json_bytes({"zarr_format": 3, "node_type": "group", "attributes": attributes or {}})
-
-
-def array_metadata(
-    shape: tuple[int, ...],
-    chunks: tuple[int, ...],
-    dtype: np.dtype[Any],
-    names: tuple[str, ...],
-    *,
-    fill: float | None = None,
-    attributes: dict[str, Any] | None = None,
-) -> bytes:
-    """Return the ``zarr.json`` of an array; ``fill`` None means -1."""
-    value: Any = -1 if fill is None else "NaN" if math.isnan(fill) else int(fill)
-    if dtype.kind == "b":
-        value = bool(value)
-    elif dtype.kind == "c":
-        value = [float(value), 0.0]
-    return json_bytes(
-        {
-            "zarr_format": 3,
-            "node_type": "array",
-            "shape": list(shape),
-            "data_type": dtype.name,
-            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunks)}},
-            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
-            "fill_value": value,
-            "codecs": blocks.CODECS,
-            "dimension_names": list(names),
-            "attributes": attributes or {},
-            "storage_transformers": [],
-        }
-    )
-
-
 def scan_array_metadata(name: str, n: int, block: int) -> bytes:
     """Return the ``zarr.json`` of one of the `SCAN_ARRAYS` with ``n`` rows in blocks of ``block``."""
     dtype, fill, more = SCAN_ARRAYS[name]
     names = ("frame", "row_column")[: 1 + len(more)]
-    return array_metadata((n, *more), (block, *more), dtype, names, fill=fill)
+    return zarr_json.array_metadata((n, *more), (block, *more), dtype, names, fill=fill)
+
+
+def column_metadata(shape: tuple[int, ...], block: int) -> bytes:
+    """Return the ``zarr.json`` of an array of ``series/``: float64, one row per frame."""
+    return zarr_json.array_metadata(
+        shape, (block, *shape[1:]), np.dtype(np.float64), ("frame", "entry")[: len(shape)], fill=math.nan
+    )
 
 
 def is_fill(name: str, values: NDArray[Any]) -> bool:
@@ -225,8 +194,10 @@ def root_attributes(
     geometry: Mapping[str, Any],
     metadata: Mapping[str, Any],
     provenance: dict[str, Any],
+    series: bool = False,
+    version: int = 1,
 ) -> dict[str, Any]:
-    """Return the attributes of the container."""
+    """Return the attributes of the container; those that are given by the user, checked."""
     from esteemcore import __version__
 
     scan_entry = None
@@ -238,75 +209,18 @@ def root_attributes(
         }
     return {
         "esteem": {
-            "version": VERSION,
+            "version": version,
             "writer": f"Esteem {__version__}",
             "created": created,
             "closed": closed,
             "signals": list(signals),
             "scan": scan_entry,
+            **({"series": {}} if series else {}),
             "geometry": plain(geometry),
-            "metadata": plain(metadata),
+            "metadata": plain(with_checked_credits(metadata)),
             "provenance": plain(provenance),
         }
     }
-
-
-def write_metadata(folder: Path, content: bytes) -> None:
-    """Replace the ``zarr.json`` of a folder in one durable step."""
-    durable.write_file(folder / METADATA, [content])
-    durable.sync_folder(folder)
-
-
-def read_metadata(folder: Path, node: str, label: str) -> dict[str, Any]:
-    """Return the ``zarr.json`` of a group or array.
-
-    Raises
-    ------
-    FormatError
-        If it is absent or damaged.
-    """
-    path = folder / METADATA
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FormatError(f"{label} cannot be opened: {path} is missing") from None
-    except (OSError, ValueError) as error:
-        raise FormatError(f"{label} cannot be opened: {path} is damaged ({error})") from error
-    if not isinstance(content, dict) or content.get("zarr_format") != 3 or content.get("node_type") != node:
-        raise FormatError(f"{label} cannot be opened: {path} does not describe a Zarr version 3 {node}")
-    if not isinstance(content.get("attributes", {}), dict):
-        raise FormatError(f"{label} cannot be opened: {path} is damaged (its attributes are no table)")
-    return content
-
-
-def read_array_metadata(
-    folder: Path, label: str
-) -> tuple[tuple[int, ...], tuple[int, ...], np.dtype[Any], dict[str, Any]]:
-    """Return shape, block shape, dtype and attributes of a stored array.
-
-    Raises
-    ------
-    FormatError
-        If they are damaged, or written in another way than version 1 says.
-    """
-    content = read_metadata(folder, "array", label)
-    try:
-        shape = tuple(int(n) for n in content["shape"])
-        chunks = tuple(int(n) for n in content["chunk_grid"]["configuration"]["chunk_shape"])
-        dtype = np.dtype(_DATA_TYPES[content["data_type"]])
-        codecs = [codec["name"] for codec in content["codecs"]]
-        separator = content["chunk_key_encoding"]["configuration"]["separator"]
-        attributes = dict(content.get("attributes", {}))
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{label} cannot be opened: {folder / METADATA} lacks or spoils {error}") from error
-    if codecs != [codec["name"] for codec in blocks.CODECS] or separator != ".":
-        raise FormatError(
-            f"{label} is stored with codecs {', '.join(map(str, codecs))} and key separator {separator!r}; version 1 "
-            "of the container stores data in another way; zarr.open may read it"
-        )
-    if len(shape) != len(chunks) or not shape or min(shape) < 0 or min(chunks) < 1:
-        raise FormatError(f"{label} cannot be opened: {folder / METADATA} gives shape {shape} and blocks {chunks}")
-    return shape, chunks, dtype, attributes
 
 
 def axes_from_json(entries: Any) -> tuple[Axis, ...]:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
+from esteemcore.events import EventTable, SparseSI
+from esteemcore.io.credits import KEY, Credits
 
 KINDS = ("dense", "packed", "events")
 
@@ -62,9 +64,10 @@ class Signal:
 
     Attributes
     ----------
-    data : array-like
-        Numpy array or a lazy one with ``shape``, ``dtype``, slicing and ``numpy.asarray`` (stored blocks, dask);
-        event tables for ``kind="events"``.
+    data : array-like or SparseSI
+        Numpy array or a lazy one with ``shape``, ``dtype``, slicing and ``numpy.asarray`` (stored blocks, dask).
+        For ``kind="events"`` a `esteemcore.events.SparseSI` ((frame,) y, x, energy) or, from a container, the
+        `esteemcore.io.StoredEvents` that reads one, part by part.
     axes : tuple of Axis
         One per dimension; the last one of packed frames counts detector pixels, so it is longer than the last
         dimension of the data.
@@ -87,7 +90,7 @@ class Signal:
         object.__setattr__(self, "axes", tuple(self.axes))
         if self.frame_shape is not None:
             object.__setattr__(self, "frame_shape", checks.shape_2d("frame_shape", self.frame_shape))
-        if self.kind == "events":
+        if self.kind == "events" and isinstance(self.data, EventTable):
             return
         expected = tuple(axis.size for axis in self.axes)
         if self.kind == "packed":
@@ -108,11 +111,13 @@ class Signal:
     @property
     def lazy(self) -> bool:
         """True when the values are read only when they are asked for."""
-        return self.kind != "events" and not isinstance(self.data, np.ndarray)
+        return not isinstance(self.data, np.ndarray | SparseSI | EventTable)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the data as an array in memory (events: 0)."""
+        """Bytes of the data as an array in memory; events: of their table, 0 while it is on disk."""
+        if isinstance(self.data, SparseSI):
+            return self.data.offset.nbytes + self.data.channel.nbytes + self.data.count.nbytes
         if self.kind == "events":
             return 0
         return math.prod(map(int, self.data.shape)) * int(np.dtype(self.data.dtype).itemsize)
@@ -177,6 +182,42 @@ class ScanRecord:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class SeriesRecord:
+    """What is known of each frame of a series of images and spectrum images.
+
+    Attributes
+    ----------
+    frames : int
+        Number of frames.
+    time_s : ndarray of float64, shape (n,), or None
+        Time of each frame since the start, in s; NaN where it is not known.
+    energy_offset_ev : ndarray of float64, shape (n,), or None
+        What must be added to the energy axis of each frame, in eV.
+    tilt_deg : ndarray of float64, shape (n, 2), or None
+        Tilt (alpha, beta) of the specimen in degrees.
+    counts : dict of str to ndarray of float64, shape (n,)
+        Sum of each frame, by the names of the signals; NaN where it is lost.
+    """
+
+    frames: int
+    time_s: NDArray[np.float64] | None = None
+    energy_offset_ev: NDArray[np.float64] | None = None
+    tilt_deg: NDArray[np.float64] | None = None
+    counts: dict[str, NDArray[np.float64]] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "frames", checks.integer("frames", self.frames, minimum=0))
+        columns = {name: getattr(self, name) for name in ("time_s", "energy_offset_ev", "tilt_deg")}
+        for name, values in {**columns, **{f"counts of {k!r}": v for k, v in self.counts.items()}}.items():
+            expected = (self.frames, 2) if name == "tilt_deg" else (self.frames,)
+            if values is not None and np.shape(values) != expected:
+                raise ParameterError(f"{name} has shape {np.shape(values)}, but {self.frames} frames need {expected}")
+
+    def __len__(self) -> int:
+        return self.frames
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
     """Signals that belong together.
 
@@ -196,6 +237,8 @@ class Dataset:
         What kind of file that is.
     notes : tuple of str
         What the user should know: left open, damaged, read with an assumption.
+    series : SeriesRecord or None
+        What is known of each frame, for signals (frame, y, x, ...).
     """
 
     signals: dict[str, Signal]
@@ -205,6 +248,18 @@ class Dataset:
     path: str | None = None
     format: str = ""
     notes: tuple[str, ...] = ()
+    series: SeriesRecord | None = None
+
+    @property
+    def credits(self) -> Credits | None:
+        """Authors, licence and what else is in ``metadata["credits"]``; None when there are none.
+
+        Raises
+        ------
+        ParameterError
+            If they cannot be right.
+        """
+        return None if self.metadata.get(KEY) is None else Credits.of(self.metadata[KEY])
 
     def frames(self, name: str | None = None) -> tuple[str, Signal]:
         """Return the name and the signal of the detector frames.
@@ -237,8 +292,14 @@ class Dataset:
         lines = [f"{self.path or 'data in memory'}{f' ({self.format})' if self.format else ''}", *self._signals()]
         if self.scan is not None:
             lines.append(_describe_scan(self.scan))
+        if self.series is not None:
+            lines.append(_describe_series(self.series))
         if self.geometry:
             lines.append("geometry: " + ", ".join(f"{key} = {value}" for key, value in self.geometry.items()))
+        try:
+            lines += [] if self.credits is None else self.credits.describe()
+        except ParameterError as error:
+            lines.append(f"credits: {error}")
         for key, value in self.metadata.items():
             if isinstance(value, str | int | float):
                 lines.append(f"{key}: {value}")
@@ -254,8 +315,10 @@ def _describe_signal(signal: Signal) -> str:
     axes = " x ".join(
         f"{axis.name} {axis.size:,}" + (f" ({axis.scale:.4g} {axis.unit})" if axis.unit else "") for axis in signal.axes
     )
+    if isinstance(signal.data, SparseSI):
+        return f"events, {axes}, {signal.data.count.sum(dtype=np.int64):,} counts, {signal.nbytes / 1e6:,.1f} MB"
     if signal.kind == "events":
-        return f"events, {axes}"
+        return f"events, {axes}{' (read when needed)' if signal.lazy else ''}"
     kind = "one-bit frames" if signal.kind == "packed" else f"{np.dtype(signal.data.dtype).name}"
     return f"{kind}, {axes}, {signal.nbytes / 1e6:,.1f} MB{' (read when needed)' if signal.lazy else ''}"
 
@@ -279,4 +342,16 @@ def _describe_scan(scan: ScanRecord) -> str:
     ):
         if value is not None:
             parts.append(text.format(value if isinstance(value, tuple) else f"{value:.4g}"))
+    return ", ".join(parts)
+
+
+def _describe_series(series: SeriesRecord) -> str:
+    parts = [f"series: {series.frames:,} frames"]
+    if series.time_s is not None and np.isfinite(series.time_s).any():
+        parts.append(f"{np.nanmax(series.time_s) - np.nanmin(series.time_s):.4g} s from the first to the last")
+    if series.energy_offset_ev is not None and np.isfinite(series.energy_offset_ev).any():
+        low, high = np.nanmin(series.energy_offset_ev), np.nanmax(series.energy_offset_ev)
+        parts.append(f"energy offsets {low:.4g} to {high:.4g} eV")
+    if series.tilt_deg is not None:
+        parts.append("tilts known")
     return ", ".join(parts)

@@ -32,14 +32,14 @@ def write_file(path: Path, pieces: Iterable[bytes]) -> None:
                 while view:
                     view = view[file.write(view) :]
             os.fsync(file.fileno())
-        _replace(temporary, path)
+        replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
 
 
-def _replace(source: Path, target: Path) -> None:
+def replace(source: Path, target: Path) -> None:
     """Rename over an existing file; Windows refuses for a moment while a reader or a virus scanner has it open."""
     for wait in (0.001, 0.005, 0.02, 0.1, 0.5) if _WINDOWS else ():
         try:

@@ -11,7 +11,7 @@ import numpy as np
 
 from esteemcore._core import provenance
 from esteemcore._core.errors import StreamError
-from esteemcore.io import blocks, container, durable
+from esteemcore.io import blocks, container, durable, zarr_json
 from esteemcore.io.dataset import Axis, ScanRecord, Signal
 from esteemcore.io.framelist import FrameList
 from esteemcore.io.stored import StoredArray, block_name
@@ -85,7 +85,7 @@ class FrameFiles:
             self._frames_dir.mkdir(parents=True)
             self._scan_dir.mkdir()
             for folder in (self._frames_dir.parent, self._scan_dir):
-                container.write_metadata(folder, container.group_metadata())
+                zarr_json.write_metadata(folder, zarr_json.group_metadata())
             for name in ("index", "visit", "time_s"):
                 (self._scan_dir / name).mkdir()
             self._write_columns()
@@ -116,7 +116,7 @@ class FrameFiles:
             metadata=self.metadata,
             provenance=self._provenance,
         )
-        container.write_metadata(self.path, container.group_metadata(attributes))
+        zarr_json.write_metadata(self.path, zarr_json.group_metadata(attributes))
 
     def write_block(self, number: int, block: FrameList) -> None:
         """Put the files of one block in place: what is known about the frames first, the frames last."""
@@ -124,7 +124,7 @@ class FrameFiles:
             folder = self._scan_dir / "position"
             folder.mkdir(exist_ok=True)
             content = container.scan_array_metadata("position", self._capacity, self.block)
-            container.write_metadata(folder, content)
+            zarr_json.write_metadata(folder, content)
             durable.sync_folder(self._scan_dir)
             self._has_position = True
         for name in self._column_names():
@@ -173,7 +173,7 @@ class FrameFiles:
     def _write_columns(self) -> None:
         for name in self._column_names():
             content = container.scan_array_metadata(name, self._capacity, self.block)
-            container.write_metadata(self._scan_dir / name, content)
+            zarr_json.write_metadata(self._scan_dir / name, content)
 
     def _write_length(self, n: int) -> None:
         """Replace the metadata of the frames: this is the commit."""
@@ -181,7 +181,7 @@ class FrameFiles:
         data = StoredArray(self._frames_dir, "", "", (n, *stored), (self.block, *stored), self.dtype)
         axes = (Axis("frame", n), Axis("ky", ky), Axis("kx", kx))
         signal = Signal(data, axes, "packed" if self.spec.packed else "dense", (ky, kx))
-        content = container.array_metadata(
+        content = zarr_json.array_metadata(
             data.shape,
             data.chunks,
             self.dtype,
@@ -189,4 +189,4 @@ class FrameFiles:
             fill=0,
             attributes=container.signal_attributes(signal),
         )
-        container.write_metadata(self._frames_dir, content)
+        zarr_json.write_metadata(self._frames_dir, content)

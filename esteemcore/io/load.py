@@ -7,10 +7,11 @@ from pathlib import Path
 
 from esteemcore._core import checks
 from esteemcore._core.errors import FormatError, ParameterError
-from esteemcore.io import container
+from esteemcore.io import container, zarr_json
 from esteemcore.io.dataset import Dataset
+from esteemcore.io.zipped import is_packed
 
-_CONTAINER_FILE = container.METADATA
+_CONTAINER_FILE = zarr_json.METADATA
 
 
 def load(
@@ -23,7 +24,7 @@ def load(
     Parameters
     ----------
     path : str or Path
-        The container's folder, or the file.
+        The container's folder, the zip that it was packed into (``*.esteem.zip``), or the file.
     scan_shape : pair of int, optional
         ``(y, x)`` of the scan, for frames in visit order whose file does not say it.
     coordinates : str or Path, optional
@@ -60,14 +61,15 @@ def load(
         raise FormatError(f"{path} cannot be opened: {error.strerror or error}") from error
     if path.name == _CONTAINER_FILE and container.is_container(path.parent):
         path, folder = path.parent, True
-    if folder and path.suffix.lower() != ".zspy":
+    packed = not folder and is_packed(path)
+    if packed or (folder and path.suffix.lower() != ".zspy"):
         if coordinates is not None or shape is not None:
             raise ParameterError(
                 "scan_shape and coordinates are for files of other programs; a container knows its scan"
             )
-        from esteemcore.io.read_container import load_container
+        from esteemcore.io.read_container import load_container, place_of
 
-        return load_container(path)
+        return load_container(place_of(path))
     suffix = path.suffix.lower()
     if suffix == ".mrc":
         from esteemcore.io.movie import find_coordinates, load_movie

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
-import itertools
-import math
 import threading
 import uuid
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,19 @@ import numpy as np
 from esteemcore._core import provenance
 from esteemcore._core.errors import ParameterError, StreamError
 from esteemcore._core.progress import Progress, ProgressFunction
-from esteemcore.io import blocks, container, durable
-from esteemcore.io.dataset import Dataset, ScanRecord, Signal
+from esteemcore.events import SparseSI
+from esteemcore.io import blocks, container, durable, zarr_json
+from esteemcore.io.choose_codec import LossCheck, Plan, dense_block, event_blocks, plan
+from esteemcore.io.dataset import Dataset, ScanRecord, SeriesRecord, Signal
+from esteemcore.io.read_series import COLUMNS
 from esteemcore.io.stored import block_name
-
-_BLOCK_BYTES = 4 * 2**20
 
 
 def save(
     path: str | Path,
     dataset: Dataset,
     *,
+    codec: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     progress: ProgressFunction | None = None,
     cancel: threading.Event | None = None,
@@ -37,7 +39,13 @@ def save(
     path : str or Path
         Folder to make, ``*.esteem`` or ``*.zarr``.
     dataset : Dataset
-        Dense and packed signals, lazy or not.
+        Dense and packed signals, lazy or not, and events.
+    codec : mapping of str to (str, mapping or codec), optional
+        Codecs for signals, by name: ``"zstd"``, the id of one of Esteem's codecs, or a mapping with ``"name"`` and
+        parameters, e.g. ``{"eels": {"name": "esteem.eels-bounded", "bound_sigma": 0.5}}``. Only codecs that are named
+        here may lose anything; the largest and the mean error are measured and kept in the signal's metadata under
+        ``"loss"``. Default: events as events; one-bit frames and spectra in the codec made for them where a sample
+        becomes at least a tenth smaller than by zstd; zstd for the others.
     overwrite : bool
         Replace a container that is there already.
     progress : callable, optional
@@ -66,21 +74,23 @@ def save(
     target = container.check_path(path)
     if target.exists() and not overwrite:
         container.make_room(target, overwrite)
-    for name, signal in dataset.signals.items():
-        _check(name, signal, dataset.scan)
-    steps = Progress(sum(_block_count(s) for s in dataset.signals.values()), progress, cancel)
+    plans = _plans(dataset, codec or {})
+    attributes = _attributes(dataset, plans)
+    steps = Progress(sum(p.blocks for p in plans.values()), progress, cancel)
     made = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}{durable.TEMPORARY}")
     aside = None
     try:
         for folder in (made, made / "signals", made / "scan"):
             folder.mkdir(parents=True)
         for folder in (made / "signals", made / "scan"):
-            container.write_metadata(folder, container.group_metadata())
+            zarr_json.write_metadata(folder, zarr_json.group_metadata())
         for name, signal in dataset.signals.items():
-            _write_signal(made / "signals" / name, signal, steps)
+            _write_signal(made / "signals" / name, name, signal, plans[name], steps)
         if dataset.scan is not None:
-            _write_scan(made / "scan", dataset.scan)
-        container.write_metadata(made, container.group_metadata(_attributes(dataset)))
+            write_scan(made / "scan", dataset.scan)
+        if dataset.series is not None:
+            _write_series(made / "series", dataset.series, _series_signals(dataset))
+        zarr_json.write_metadata(made, zarr_json.group_metadata(attributes))
         durable.sync_folder(made / "signals")
         aside = container.make_room(target, overwrite)
         made.rename(target)
@@ -94,13 +104,25 @@ def save(
     container.discard(aside)
 
 
-def _check(name: str, signal: Signal, scan: ScanRecord | None) -> None:
-    container.check_name(name)
-    if signal.kind == "events":
-        raise ParameterError(f"signal {name!r} is a table of events, which version 1 of the container cannot hold")
-    dtype = np.dtype(signal.data.dtype)
-    if dtype.kind not in "biufc" or dtype.itemsize > (16 if dtype.kind == "c" else 8):
-        raise ParameterError(f"signal {name!r} has dtype {dtype}; expected numbers or booleans")
+def _plans(dataset: Dataset, codecs: Mapping[str, Any]) -> dict[str, Plan]:
+    """Return how each signal is stored, all of them checked before anything is written."""
+    if not isinstance(codecs, Mapping) or not set(codecs) <= set(dataset.signals):
+        raise ParameterError(
+            f"codec is {codecs!r}; expected codecs by the names of signals: {', '.join(dataset.signals)}"
+        )
+    for name, signal in dataset.signals.items():
+        container.check_name(name)
+        _check_rows(name, signal, dataset)
+    return {name: plan(name, signal, codecs.get(name)) for name, signal in dataset.signals.items()}
+
+
+def _check_rows(name: str, signal: Signal, dataset: Dataset) -> None:
+    """See that what is known of each frame is known of as many frames as there are."""
+    scan, series = dataset.scan, dataset.series
+    if series is not None and signal.axes[0].name == "frame" and signal.axes[0].size != len(series):
+        raise ParameterError(
+            f"signal {name!r} has {signal.axes[0].size} frames, but the series has {len(series)}; expected as many"
+        )
     if scan is not None and signal.in_visit_order:
         for column in ("index", "visit", "time_s", "positions"):
             values = getattr(scan, column)
@@ -111,42 +133,56 @@ def _check(name: str, signal: Signal, scan: ScanRecord | None) -> None:
                 )
 
 
-def block_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """Return the shape of blocks of about 4 MB: the last axes whole, the first ones cut."""
-    room = max(_BLOCK_BYTES // itemsize, 1)
-    chunks = []
-    for size in reversed(shape):
-        chunks.append(max(min(size, room), 1))
-        room = max(room // max(size, 1), 1)
-    return tuple(reversed(chunks))
-
-
-def _block_count(signal: Signal) -> int:
-    shape = tuple(signal.data.shape)
-    chunks = block_shape(shape, np.dtype(signal.data.dtype).itemsize)
-    return math.prod(-(-s // c) for s, c in zip(shape, chunks, strict=True))
-
-
-def _write_signal(folder: Path, signal: Signal, steps: Progress) -> None:
+def _write_signal(folder: Path, name: str, signal: Signal, plan: Plan, steps: Progress) -> None:
     folder.mkdir()
-    shape = tuple(signal.data.shape)
-    dtype = np.dtype(signal.data.dtype).newbyteorder("=")
-    chunks = block_shape(shape, dtype.itemsize)
-    content = container.array_metadata(
-        shape, chunks, dtype, container.dimension_names(signal), attributes=container.signal_attributes(signal), fill=0
-    )
-    for place in itertools.product(*(range(-(-s // c)) for s, c in zip(shape, chunks, strict=True))):
+    loss = LossCheck(name, plan.codec) if plan.codec.lossy else None
+    parts: Iterable[tuple[tuple[int, ...], Any]]
+    if signal.kind == "events":
+        parts = event_blocks(signal.data, plan)
+    else:
+        parts = ((place, dense_block(signal.data, plan, place)) for place in plan.places())
+    for place, block in parts:
         steps.step(0)
-        cut = tuple(slice(b * c, min((b + 1) * c, s)) for b, c, s in zip(place, chunks, shape, strict=True))
-        part = np.asarray(signal.data[cut])
-        block = np.zeros(chunks, dtype)
-        block[tuple(slice(n) for n in part.shape)] = part
-        durable.write_file(folder / block_name(place), blocks.encode(block))
+        pieces = plan.codec.encode(block)
+        if loss is not None and not isinstance(block, SparseSI):
+            loss.add(block, b"".join(pieces))
+        durable.write_file(folder / block_name(place), pieces)
         steps.step()
-    container.write_metadata(folder, content)
+    if loss is not None:
+        before = signal.metadata.get("loss")
+        metadata = {**signal.metadata, "loss": [*(before if isinstance(before, list) else []), loss.record()]}
+        signal = dataclasses.replace(signal, metadata=metadata)
+    names, about = container.dimension_names(signal), container.signal_attributes(signal)
+    content = zarr_json.array_metadata(
+        plan.shape, plan.chunks, plan.dtype, names, attributes=about, fill=0, codec=plan.codec
+    )
+    zarr_json.write_metadata(folder, content)
 
 
-def _write_scan(folder: Path, scan: ScanRecord) -> None:
+def _series_signals(dataset: Dataset) -> list[str]:
+    return [name for name, signal in dataset.signals.items() if signal.axes[0].name == "frame"]
+
+
+def _write_series(folder: Path, series: SeriesRecord, signals: list[str]) -> None:
+    folder.mkdir()
+    zarr_json.write_metadata(folder, zarr_json.group_metadata())
+    unknown = np.full(len(series), np.nan)
+    counts = np.stack([series.counts.get(name, unknown) for name in signals], axis=1) if signals else None
+    columns = {name: getattr(series, name) for name in COLUMNS} | {"counts": counts}
+    for name, given in columns.items():
+        if given is None:
+            continue
+        values = np.asarray(given, np.float64)
+        (folder / name).mkdir()
+        if len(values):
+            path = folder / name / block_name((0,) * values.ndim)
+            durable.write_file(path, blocks.encode(values))
+        content = container.column_metadata(values.shape, max(len(values), 1))
+        zarr_json.write_metadata(folder / name, content)
+
+
+def write_scan(folder: Path, scan: ScanRecord) -> None:
+    """Write what is known of each frame, or of each position, to the folder ``scan``."""
     columns: dict[str, Any] = {
         "index": scan.index,
         "visit": scan.visit,
@@ -166,10 +202,10 @@ def _write_scan(folder: Path, scan: ScanRecord) -> None:
         if n:
             path = folder / name / block_name((0,) * values.ndim)
             durable.write_file(path, blocks.encode(values))
-        container.write_metadata(folder / name, container.scan_array_metadata(name, n, block))
+        zarr_json.write_metadata(folder / name, container.scan_array_metadata(name, n, block))
 
 
-def _attributes(dataset: Dataset) -> dict[str, Any]:
+def _attributes(dataset: Dataset, plans: Mapping[str, Plan]) -> dict[str, Any]:
     metadata = {key: value for key, value in dataset.metadata.items() if key not in ("created", "provenance")}
     history = {"of": dataset.path, "format": dataset.format, "before": dataset.metadata.get("provenance")}
     return container.root_attributes(
@@ -180,6 +216,11 @@ def _attributes(dataset: Dataset) -> dict[str, Any]:
         ),
         scan=dataset.scan,
         stored_order=dataset.scan is not None and dataset.scan.index is not None,
+        series=dataset.series is not None,
+        version=container.version_for(
+            ((signal, plans[name].codec) for name, signal in dataset.signals.items()),
+            series=dataset.series is not None,
+        ),
         geometry=container.geometry_entries(dataset.geometry),
         metadata=metadata,
         provenance={**provenance.record("io.save", {"signals": list(dataset.signals)}).as_dict(), **history},

@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esteemcore._core.errors import FormatError
+from esteemcore.events import SparseSI
 from esteemcore.io import blocks
+from esteemcore.io.chunk_codecs import ChunkCodec
+from esteemcore.io.zipped import ZippedPath
+
+Place = Path | ZippedPath
+"""A folder, or one in a zip."""
+
+_ZSTD = ChunkCodec()
 
 
 def block_name(coordinates: tuple[int, ...]) -> str:
@@ -20,15 +28,12 @@ def block_name(coordinates: tuple[int, ...]) -> str:
     return ".".join(("c", *map(str, coordinates)))
 
 
-class StoredArray:
-    """A Zarr array of the container, read lazily and with all checksums verified.
-
-    Slicing returns numpy arrays; only the blocks that are touched are read. Integers, slices and ``...`` are
-    understood, and a list of integers on the first axis.
+class StoredBlocks:
+    """The blocks of a Zarr array of the container; `StoredArray` and `StoredEvents` say what is in them.
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or ZippedPath
         Folder of the array.
     label : str
         What it is called in messages, e.g. ``"signal 'frames'"``.
@@ -40,21 +45,23 @@ class StoredArray:
         Dtype, in native byte order.
     fill : scalar or None
         Value of blocks that have no file; None when every block must have one.
+    codec : ChunkCodec
+        How the blocks became bytes.
     """
 
     def __init__(
         self,
-        folder: Path,
+        folder: Place,
         label: str,
         unit: str,
         shape: tuple[int, ...],
         chunks: tuple[int, ...],
         dtype: np.dtype[Any],
         fill: float | None = None,
+        codec: ChunkCodec = _ZSTD,
     ) -> None:
         self.folder, self.label, self.unit = folder, label, unit
-        self.shape, self.chunks, self.dtype, self.fill = shape, chunks, dtype, fill
-        self._last: tuple[tuple[int, ...], NDArray[Any]] | None = None
+        self.shape, self.chunks, self.dtype, self.fill, self.codec = shape, chunks, dtype, fill, codec
 
     @property
     def ndim(self) -> int:
@@ -66,13 +73,39 @@ class StoredArray:
         """Number of values."""
         return math.prod(self.shape)
 
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def places(self) -> itertools.product[tuple[int, ...]]:
+        """Return the coordinates of all blocks."""
+        return itertools.product(*(range(-(-s // c)) for s, c in zip(self.shape, self.chunks, strict=True)))
+
+    def block(self, place: tuple[int, ...]) -> Any:
+        """Return one whole block, padded at the rims."""
+        raise NotImplementedError
+
+    def _damage(self, place: tuple[int, ...], why: str) -> str:
+        first = place[0] * self.chunks[0]
+        last = min(first + self.chunks[0], self.shape[0]) - 1
+        which = f"{self.unit} {first:,} to {last:,}"
+        if any(c < s for c, s in zip(self.chunks[1:], self.shape[1:], strict=True)):
+            which += f" (block {', '.join(map(str, place))})"
+        return f"{self.label}: {which} cannot be read: {why} ({self.folder / block_name(place)}); the rest is readable"
+
+
+class StoredArray(StoredBlocks):
+    """A Zarr array of the container, read lazily and with all checksums verified.
+
+    Slicing returns numpy arrays; only the blocks that are touched are read. Integers, slices and ``...`` are
+    understood, and a list of integers on the first axis. For the parameters see `StoredBlocks`.
+    """
+
+    _last: tuple[tuple[int, ...], NDArray[Any]] | None = None
+
     @property
     def nbytes(self) -> int:
         """Bytes of the whole array in memory."""
         return self.size * self.dtype.itemsize
-
-    def __len__(self) -> int:
-        return self.shape[0]
 
     def __repr__(self) -> str:
         return f"StoredArray({self.label}, shape={self.shape}, dtype={self.dtype})"
@@ -122,7 +155,8 @@ class StoredArray:
             return last[1]
         path = self.folder / block_name(place)
         try:
-            values = blocks.decode(path.read_bytes(), self.chunks, self.dtype)
+            decoded = self.codec.decode(path.read_bytes(), self.chunks, self.dtype)
+            values = decoded.to_dense() if isinstance(decoded, SparseSI) else decoded
         except FileNotFoundError:
             if self.fill is None:
                 raise FormatError(self._damage(place, "its file is missing")) from None
@@ -131,18 +165,6 @@ class StoredArray:
             raise FormatError(self._damage(place, str(error))) from error
         self._last = (place, values)
         return values
-
-    def places(self) -> itertools.product[tuple[int, ...]]:
-        """Return the coordinates of all blocks."""
-        return itertools.product(*(range(-(-s // c)) for s, c in zip(self.shape, self.chunks, strict=True)))
-
-    def _damage(self, place: tuple[int, ...], why: str) -> str:
-        first = place[0] * self.chunks[0]
-        last = min(first + self.chunks[0], self.shape[0]) - 1
-        which = f"{self.unit} {first:,} to {last:,}"
-        if any(c < s for c, s in zip(self.chunks[1:], self.shape[1:], strict=True)):
-            which += f" (block {', '.join(map(str, place))})"
-        return f"{self.label}: {which} cannot be read: {why} ({self.folder / block_name(place)}); the rest is readable"
 
     def _parse(self, key: Any) -> tuple[NDArray[np.int64], list[range], list[bool]]:
         """Return the rows, the ranges of the other axes, and which axes were given as one integer."""

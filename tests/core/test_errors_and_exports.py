@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import esteemcore
-from esteemcore import errors, events, optics, stream
+from esteemcore import codec, errors, events, lowrank, optics, stream
 
 TREE = {
     errors.EsteemError: Exception,
@@ -23,7 +23,19 @@ TREE = {
 }
 
 EXPORTED = {
-    esteemcore: {"__version__", "errors", "events", "fourd", "io", "optics", "scan", "simulate", "stream"},
+    esteemcore: {
+        "__version__",
+        "codec",
+        "errors",
+        "events",
+        "fourd",
+        "io",
+        "lowrank",
+        "optics",
+        "scan",
+        "simulate",
+        "stream",
+    },
     errors: {
         "CalibrationError",
         "CancelledError",
@@ -34,7 +46,27 @@ EXPORTED = {
         "ReducerError",
         "StreamError",
     },
+    codec: {
+        "CODECS",
+        "BinaryFramesCodec",
+        "Codec",
+        "EelsBlocksCodec",
+        "EelsBoundedCodec",
+        "EventsCodec",
+        "LosslessCodec",
+        "by_name",
+        "decode",
+        "decode_binary",
+        "decode_eels",
+        "decode_events",
+        "decode_lossless",
+        "encode_binary",
+        "encode_eels",
+        "encode_events",
+        "encode_lossless",
+    },
     events: {"EventTable", "SparseSI", "events_from_frames", "events_from_packed", "pack_bits", "unpack_bits"},
+    lowrank: {"Components", "noise_weights", "pca", "truncated_svd"},
     optics: {
         "Aberrations",
         "aberration_phase",
@@ -116,6 +148,7 @@ def test_errors_come_back_whole_from_another_process(error) -> None:
     ("statement", "never"),
     [
         ("import esteemcore", ("nion", "numba", "zarr", "scipy", "numpy", "skimage", "sklearn", "rsciio")),
+        ("import esteemcore.codec", ("nion", "numba", "zarr", "numcodecs", "scipy", "rsciio")),
         ("import esteemcore.stream, esteemcore.events", ("nion", "numba", "zarr", "scipy", "rsciio")),
     ],
 )

@@ -33,7 +33,48 @@ def image():
     return io.Signal(data, axes, metadata={"detector": "EELS"})
 
 
-def main() -> None:
+def counts():
+    """Return the golden events (2, 7, 6, 40)."""
+    n = np.arange(2 * 7 * 6 * 40).reshape(2, 7, 6, 40)
+    return ((n * 2654435761 % 4294967296) >> 27 == 3).astype(np.uint16) * (1 + n % 3).astype(np.uint16)
+
+
+def spectra():
+    """Return the golden spectrum images (2, 7, 6, 40)."""
+    return (counts() * 7 + 1000 // (1 + np.arange(40))).astype(np.float32)
+
+
+def version_2() -> None:
+    """Write version 2: a series, and frames and spectra in every codec; the first one also as a zip."""
+    signals = {
+        "adf": io.SeriesSignal((7, 6), np.float32, (io.Axis("y", 7, 0.5, unit="nm"), io.Axis("x", 6, 0.5, unit="nm"))),
+        "eels": io.SeriesSignal((7, 6, 40), np.float32),
+        "eds": io.SeriesSignal((7, 6, 40), np.uint16, kind="events", metadata={"detector": "EDS"}),
+    }
+    made_by = {"title": "golden", "authors": [{"name": "Carberry, Josiah", "orcid": "0000-0002-1825-0097"}]}
+    path = GOLDEN / "series_v2.esteem"
+    with io.SeriesWriter(path, signals, metadata={"credits": made_by}) as writer:
+        for i in range(2):
+            frame = {"adf": np.full((7, 6), i, np.float32), "eels": spectra()[i], "eds": counts()[i]}
+            writer.append(frame, time_s=2.5 * i, energy_offset_ev=-0.25 * i, tilt_deg=(i, -i))
+    io.pack(path)
+    _, dense, _ = frames()
+    axes = tuple(io.Axis(name, size) for name, size in zip(("frame", "y", "x", "energy"), (2, 7, 6, 40), strict=True))
+    frame_axes = (io.Axis("frame", 30), io.Axis("ky", 6), io.Axis("kx", 11))
+    dataset = io.Dataset(
+        {
+            "frames": io.Signal(events.pack_bits(dense), frame_axes, "packed", (6, 11)),
+            "bounded": io.Signal(spectra(), axes),
+        }
+    )
+    codec = {
+        "frames": "esteem.binary-frames",
+        "bounded": {"name": "esteem.eels-bounded", "bound_sigma": 0.25},
+    }
+    io.save(GOLDEN / "codecs_v2.esteem", dataset, codec=codec)
+
+
+def version_1() -> None:
     """Write version 1."""
     index, dense, position = frames()
     packed = events.pack_bits(dense)
@@ -51,4 +92,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(version_2())

@@ -51,7 +51,7 @@ def test_any_array_is_saved_and_sliced(tmp_path_factory, data):
     names = tuple(f"axis{i}" for i in range(len(shape)))
     signal = io.Signal(array, axes(*zip(names, shape, strict=True)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(importlib.import_module("esteemcore.io.save"), "_BLOCK_BYTES", 64)
+        patch.setattr(importlib.import_module("esteemcore.io.choose_codec"), "BLOCK_BYTES", 64)
         io.save(path, io.Dataset({"a": signal}))
     stored = io.load(path).signals["a"].data
     np.testing.assert_array_equal(np.asarray(stored), array)
@@ -236,7 +236,7 @@ def test_damaged_or_foreign_metadata(container, tmp_path):
     root, array = path / "zarr.json", path / "signals" / "frames" / "zarr.json"
     saved = {file: file.read_text() for file in (root, array)}
     cases = (
-        (root, lambda c: c["attributes"]["esteem"].update(version=2), "version 2; .* install a newer"),
+        (root, lambda c: c["attributes"]["esteem"].update(version=3), "version 3; .* install a newer"),
         (root, lambda c: c["attributes"]["esteem"].update(version="x"), 'version "x"'),
         (root, lambda c: c["attributes"]["esteem"].pop("signals"), "lacks or spoils 'signals'"),
         (root, lambda c: c["attributes"]["esteem"].update(signals=["../../x"]), "name of a signal"),
@@ -283,7 +283,7 @@ def test_a_stored_array_stays_lazy_and_travels(container):
 def test_old_containers_still_open():
     maker = golden_maker()
     index, dense, position = maker.frames()
-    size = sum(f.stat().st_size for f in maker.GOLDEN.rglob("*") if f.is_file())
+    size = sum(f.stat().st_size for folder in maker.GOLDEN.glob("*_v1*") for f in folder.rglob("*") if f.is_file())
     assert size < 20_000
     dataset = io.load(maker.GOLDEN / "frames_v1.esteem")
     data = np.asarray(dataset.signals["frames"].data)
@@ -301,6 +301,38 @@ def test_old_containers_still_open():
     np.testing.assert_array_equal(np.asarray(image.data), maker.image().data)
     assert image.axes == maker.image().axes
     assert image.metadata == {"detector": "EELS"}
+
+
+@pytest.mark.parametrize("name", ["series_v2.esteem", "series_v2.esteem.zip"])
+def test_old_series_still_open(name):
+    maker = golden_maker()
+    size = sum(f.stat().st_size for f in maker.GOLDEN.glob("*_v2*.zip"))
+    size += sum(f.stat().st_size for folder in maker.GOLDEN.glob("*_v2*") for f in folder.rglob("*") if f.is_file())
+    assert size < 100_000
+    dataset = io.load(maker.GOLDEN / name)
+    assert io.verify(maker.GOLDEN / name) == []
+    np.testing.assert_array_equal(dataset.signals["eds"].data.load().to_dense(), maker.counts())
+    np.testing.assert_array_equal(np.asarray(dataset.signals["eels"].data), maker.spectra())
+    np.testing.assert_array_equal(np.asarray(dataset.signals["adf"].data)[:, 0, 0], [0, 1])
+    np.testing.assert_array_equal(dataset.series.time_s, [0, 2.5])
+    np.testing.assert_array_equal(dataset.series.energy_offset_ev, [0, -0.25])
+    np.testing.assert_array_equal(dataset.series.tilt_deg, [(0, 0), (1, -1)])
+    np.testing.assert_array_equal(dataset.series.counts["eds"], maker.counts().sum(axis=(1, 2, 3)))
+    assert dataset.signals["eds"].metadata == {"detector": "EDS"}
+    assert dataset.signals["adf"].axes[1] == io.Axis("y", 7, 0.5, unit="nm")
+    assert dataset.credits.authors[0].orcid == "0000-0002-1825-0097"
+    assert dataset.notes == ()
+
+
+def test_old_blocks_of_every_codec_still_open():
+    maker = golden_maker()
+    signals = io.load(maker.GOLDEN / "codecs_v2.esteem").signals
+    np.testing.assert_array_equal(events.unpack_bits(np.asarray(signals["frames"].data), 11), maker.frames()[1])
+    expected = maker.spectra()
+    error = np.abs(np.asarray(signals["bounded"].data) - expected)
+    assert (error <= 0.25 * np.sqrt(expected)).all()
+    (loss,) = signals["bounded"].metadata["loss"]
+    assert error.max() == pytest.approx(loss["largest_error"])
 
 
 def test_the_documented_way_to_open_it_without_esteem(container, monkeypatch):
