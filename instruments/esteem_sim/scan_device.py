@@ -333,7 +333,7 @@ class ScanDevice(scan_base.ScanDevice):
 
     def cancel(self) -> None:
         """Stop at once: the beam leaves the specimen, what was exposed is charged."""
-        self._halt("aborted", "the scan was aborted")
+        self._halt("aborted", "the scan was aborted, or a live view was started in between")
 
     def stop(self) -> None:
         """Start no more frames after this one."""

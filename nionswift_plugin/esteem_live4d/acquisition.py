@@ -13,11 +13,14 @@ from esteem_sim import ScanPlan
 
 from esteemcore import fourd, io, stream
 from esteemcore.errors import CancelledError, EsteemError, StreamError
+from nionswift_plugin.esteem_live4d.raw_files import free_name
 from nionswift_plugin.esteem_live4d.session import LiveSession, View, Watcher
+from nionswift_plugin.esteem_scan import devices
 from nionswift_plugin.esteem_scan.acquisition_lock import Ticket, acquiring
 from nionswift_plugin.esteem_scan.event_loop import steady
 from nionswift_plugin.esteem_scan.frame_sink import FrameSink
 from nionswift_plugin.esteem_scan.plan import Plan
+from nionswift_plugin.esteem_scan.words import sentence
 
 
 class Acquisition(LiveSession):
@@ -52,8 +55,9 @@ class Acquisition(LiveSession):
         self._plan, self._ticket = plan, ticket
         self._make_writer = make_writer
         self._failure: Exception | None = None
+        self._is_rescued = False
         if folder is not None:
-            self.path = _free_name(folder)
+            self.path = free_name(folder)
 
     def abort(self) -> None:
         """Stop the scan; what was taken goes into the file. Returns at once: the camera may have frames to deliver."""
@@ -89,20 +93,37 @@ class Acquisition(LiveSession):
             "raw_file": str(self.path) if self.path is not None else None,
         }
         writer = self._open_writer(spec)
-        runner = self._make_runner(spec, writer)
+        try:
+            runner = self._make_runner(spec, writer)
+        except BaseException:
+            if writer is not None:
+                writer.close()
+            raise
         self._watcher.said("Acquiring")
         try:
             with acquiring(self._ticket, plan.instrument):
                 errors = self._grab(parameters, runner)
         except Exception as error:
             errors = [error]
-        message = self._finish(runner, writer)
+        message, problem = self._finish(runner, writer)
         first = self._failure or (errors[0] if errors else None)
+        if problem:  # it says what became of the frames, which is more than what stopped them
+            return f"Error: {problem}; {message}"
         if first is not None and not (self._stop.is_set() and self._failure is None):
-            return f"Error: {_sentence(first)}; {message}"
+            return f"Error: {self._in_words(first)}; {message}"
         if self._stop.is_set():
             return f"Stopped by the user; {message}"
         return f"Done: {message}"
+
+    def _in_words(self, error: Exception) -> str:
+        """Return what went wrong; a device that went away makes Nion stumble over anything."""
+        plan = self._plan
+        if not isinstance(error, EsteemError):
+            if plan.scan_source not in devices.scan_devices():
+                return "the scan device was removed from Nion Swift"
+            if plan.camera_source not in devices.cameras():
+                return "the camera was removed from Nion Swift"
+        return sentence(error)
 
     def _wait_for_scene(self) -> None:
         """Let a simulator compute what there is to see; real microscopes are ready."""
@@ -119,7 +140,10 @@ class Acquisition(LiveSession):
         if self.path is None:
             return None
         plan, geometry = self._plan, self._first_view.geometry
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            raise StreamError(f"no raw file can be made in {self.path.parent}: {sentence(error)}") from error
         return self._make_writer(
             self.path,
             spec,
@@ -175,8 +199,8 @@ class Acquisition(LiveSession):
             errors.append(error)
         return errors
 
-    def _finish(self, runner: stream.LiveRunner, writer: Any) -> str:
-        """Wait for store and reducers; return what became of the frames."""
+    def _finish(self, runner: stream.LiveRunner, writer: Any) -> tuple[str, str]:
+        """Wait for store and reducers; return what became of the frames, and what went wrong with them."""
         problem = ""
         try:
             runner.finish()
@@ -187,18 +211,18 @@ class Acquisition(LiveSession):
         if writer is not None:
             try:
                 writer.close()
-            except EsteemError as error:
-                problem = problem or str(error)
+            except (EsteemError, OSError) as error:
+                problem = problem or sentence(error)
         status = runner.status
         count = f"{status.acquired:,} of {self.total:,} frames"
         if problem:
-            return f"{count} taken; {problem}"
-        return f"{count}, all of them in {self.path}" if writer is not None else f"{count}, not kept in a file"
+            return f"{count} taken", problem
+        return (f"{count}, all of them in {self.path}" if writer is not None else f"{count}, not kept in a file"), ""
 
     @property
     def unsaved(self) -> int:
         """Number of frames that the raw file did not take and that are still in memory."""
-        if self.runner is None or self.path is None or self.is_running:
+        if self.runner is None or self.path is None or self.is_running or self._is_rescued:
             return 0
         return sum(len(chunk) for chunk in self.runner.unsaved)
 
@@ -212,19 +236,9 @@ class Acquisition(LiveSession):
         """
         if self.runner is None or not self.unsaved:
             raise StreamError("all frames are in the raw file")
-        path = _free_name(folder, "_rest")
+        path = free_name(folder, "_rest")
         with io.Writer(path, self._plan.spec(), geometry=self._first_view.geometry, metadata=self.metadata) as writer:
             for chunk in self.runner.unsaved:
                 writer.append(chunk)
+        self._is_rescued = True
         return path
-
-
-def _free_name(folder: Path, end: str = "") -> Path:
-    """Return a new name by date and time."""
-    stem = time.strftime("live4d_%Y%m%d_%H%M%S")
-    names = [f"{stem}{end}.esteem", *(f"{stem}_{k}{end}.esteem" for k in range(2, 100))]
-    return next((folder / name for name in names if not (folder / name).exists()), folder / names[-1])
-
-
-def _sentence(error: Exception) -> str:
-    return str(error) if isinstance(error, EsteemError) else f"{type(error).__name__}: {error}"

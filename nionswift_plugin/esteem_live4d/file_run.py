@@ -24,7 +24,7 @@ class FileRun(LiveSession):
     path : Path
     watcher : Watcher
     fallback : Geometry or None
-        For what the file does not say.
+        For what the file does not say; the centre of the detector aside.
     regularization : float
     typed : callable, optional
         Makes the view from the geometry of the file; by default it is used as it is.
@@ -43,6 +43,7 @@ class FileRun(LiveSession):
         entries: dict[str, Any] = {
             field.name: getattr(fallback, field.name, None) for field in dataclasses.fields(fourd.Geometry)
         }
+        entries["center"] = None  # that of another detector says nothing here; the middle does
         known = {name: value for name, value in self._source.dataset.geometry.items() if name in entries}
         entries.update({"rotation_deg": 0.0, "flip": False} if fallback is None else {}, **known)
         try:

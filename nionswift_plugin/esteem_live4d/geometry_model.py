@@ -73,7 +73,9 @@ class GeometryModel:
             if name in self.typed:
                 changes[name] = getattr(self, name).value
         if "defocus_nm" in self.typed:
-            changes["aberrations"] = {**(geometry.aberrations or {}), "C10": -(self.defocus_nm.value or 0.0)}
+            if self.defocus_nm.value is None:
+                raise CalibrationError("defocus_nm is missing; type it in nm, or take it as measured")
+            changes["aberrations"] = {**(geometry.aberrations or {}), "C10": 0.0 - self.defocus_nm.value}
         regularization = self.regularization.value or 0.0
         if regularization <= 0:
             raise CalibrationError("the regularization must be more than zero, e.g. 0.03")

@@ -8,7 +8,7 @@ from typing import Any
 
 from nion.swift import Panel
 from nion.ui import Declarative
-from nion.utils import Converter, Model
+from nion.utils import Model
 
 from esteemcore import fourd, io
 from esteemcore.errors import EsteemError
@@ -17,16 +17,21 @@ from nionswift_plugin.esteem_live4d.acquisition import Acquisition
 from nionswift_plugin.esteem_live4d.file_run import FileRun
 from nionswift_plugin.esteem_live4d.geometry_model import GeometryModel
 from nionswift_plugin.esteem_live4d.images import LiveImages
+from nionswift_plugin.esteem_live4d.raw_files import folder_of
 from nionswift_plugin.esteem_live4d.session import LiveSession, Update, View
+from nionswift_plugin.esteem_live4d.watcher import WindowWatcher
 from nionswift_plugin.esteem_scan.acquisition_lock import LOCK
+from nionswift_plugin.esteem_scan.converters import NumberConverter
 from nionswift_plugin.esteem_scan.event_loop import NewestFirst, UserInterfaceCalls
 from nionswift_plugin.esteem_scan.plan_model import PlanModel
 from nionswift_plugin.esteem_scan.plan_view import PlanHandler
+from nionswift_plugin.esteem_scan.words import sentence
 
 PANEL_ID = "esteem-live4d-panel"
 TITLE = "Live 4D-STEM (Esteem)"
 _FOLDER_KEY = "Esteem/live4d_folder"
 _CLOSING_S = 10.0
+_RESCUING_S = 120.0
 
 
 class LiveHandler(Declarative.Handler):
@@ -56,6 +61,8 @@ class LiveHandler(Declarative.Handler):
         self._window = document_controller
         self._calls = UserInterfaceCalls(document_controller.event_loop)
         self._redrawing = NewestFirst(self._calls, "esteem-phase")
+        self._filing = NewestFirst(self._calls, "esteem-file")  # of its own: a redraw may not take its place
+        self._is_rest_given_up = False
         self._is_closed = False
         self._known: fourd.Geometry | None = None
         self.make_writer: Callable[..., Any] = io.Writer
@@ -73,7 +80,7 @@ class LiveHandler(Declarative.Handler):
         self.progress = Model.PropertyModel(0)
         self.status = Model.PropertyModel("")
         self.message = Model.PropertyModel("Ready")
-        self.number = Converter.FloatToStringConverter("{:g}")
+        self.number = NumberConverter()
         self.plan = PlanModel(self._calls)
         self._plan_listener = self.plan.changed_event.listen(self._plan_reported)
         self.plan_handler: PlanHandler | None = None
@@ -105,6 +112,7 @@ class LiveHandler(Declarative.Handler):
         self._calls.close()
         self._plan_listener.close()
         self._redrawing.close()
+        self._filing.close(_RESCUING_S)
         self.plan.close()
         self.session = None
         super().close()
@@ -116,19 +124,39 @@ class LiveHandler(Declarative.Handler):
         if self.is_busy:
             self.message.value = "An acquisition or a file is running; abort it first"
             return
+        if self._has_rest_at_stake():
+            return
+        watcher = WindowWatcher(self, self._calls)
         try:
             plan = self.plan.plan
             self.plan.check(plan)
             base = plan.geometry()
             view = self.geometry.view(base)
-            folder = Path(self.folder.value or "").expanduser() if self.keep_raw.value else None
+            folder = folder_of(self.folder.value or "") if self.keep_raw.value else None
             ticket = LOCK.take(TITLE)
-        except EsteemError as error:
-            self.message.value = f"Not started: {error}"
+            try:
+                session = Acquisition(plan, view, base, ticket, watcher, folder, self.make_writer)
+                self._start(session, watcher)
+            except BaseException:
+                ticket.release()
+                self._busy(False)
+                raise
+        except Exception as error:
+            self.message.value = f"Not started: {sentence(error)}"
             return
         self._window.ui.set_persistent_string(_FOLDER_KEY, self.folder.value or "")
-        watcher = _Watcher(self, self._calls)
-        self._start(Acquisition(plan, view, base, ticket, watcher, folder, self.make_writer), watcher)
+
+    def _has_rest_at_stake(self) -> bool:
+        """Say once that a new run would drop frames that are in no file; the user may want it so."""
+        session = self.session
+        if not isinstance(session, Acquisition) or not session.unsaved or self._is_rest_given_up:
+            return False
+        self._is_rest_given_up = True
+        self.message.value = (
+            f"{session.unsaved:,} frames of the last run are only in memory: save them with 'Save rest...', "
+            "or do it once more to give them up"
+        )
+        return True
 
     def abort_clicked(self, widget: Any) -> None:
         """Stop the run."""
@@ -194,22 +222,24 @@ class LiveHandler(Declarative.Handler):
         if self.is_busy:
             self.message.value = "An acquisition or a file is running; abort it first"
             return
+        if self._has_rest_at_stake():
+            return
         if not keep_view:
             self.geometry.forget()
         typed = self.geometry.view if keep_view else None
         fallback, regularization = self._known, self.geometry.regularization.value or 0.03
 
-        watcher = _Watcher(self, self._calls)
+        watcher = WindowWatcher(self, self._calls)
         self._busy(True)
         self.message.value = f"Opening {path.name}"
-        self._redrawing.submit(
+        self._filing.submit(
             lambda: FileRun(path, watcher, fallback, regularization, typed), lambda run: self._opened(run, watcher)
         )
 
-    def _opened(self, run: FileRun | Exception, watcher: _Watcher) -> None:
+    def _opened(self, run: FileRun | Exception, watcher: WindowWatcher) -> None:
         if isinstance(run, Exception):
             self._busy(False)
-            self.message.value = f"Not opened: {run}"
+            self.message.value = f"Not opened: {sentence(run)}"
         else:
             self.geometry.follow(run.base)
             self._start(run, watcher)
@@ -217,15 +247,21 @@ class LiveHandler(Declarative.Handler):
     def rescue(self, folder: Path) -> None:
         """Write what the raw file did not take to another folder, in a thread."""
         session = self.session
-        if isinstance(session, Acquisition):
-            self._redrawing.submit(lambda: session.rescue(folder), self._rescued)
+        if isinstance(session, Acquisition) and not self.is_busy:
+            self._busy(True)
+            self.message.value = f"Saving the rest in {folder}"
+            self._filing.submit(lambda: session.rescue(folder), self._rescued)
 
     def _rescued(self, path: Path | Exception) -> None:
-        failed = isinstance(path, Exception)
-        self.message.value = f"Error: {path}" if failed else f"The rest of the frames is in {path}"
+        self._busy(False)
+        if isinstance(path, Exception):
+            self.message.value = f"Error: {sentence(path)}"
+        else:
+            self.message.value = f"The rest of the frames is in {path}"
 
-    def _start(self, session: LiveSession, watcher: _Watcher) -> None:
+    def _start(self, session: LiveSession, watcher: WindowWatcher) -> None:
         self.session = watcher.session = session
+        self._is_rest_given_up = False
         self._busy(True)
         self.is_running.value = True
         self._update = None
@@ -257,12 +293,12 @@ class LiveHandler(Declarative.Handler):
         electrons = f"{update.results['ssb'].electrons_per_frame:.3g} e per frame in the disk; " if (
             "ssb" in update.results
         ) else ""  # fmt: skip
-        stored = f"{status.stored:,} of {status.acquired:,} stored" if session.path is not None and isinstance(
-            session, Acquisition
-        ) else "not stored"  # fmt: skip
+        stored = ""
+        if isinstance(session, Acquisition):
+            stored = f"; {status.stored:,} of {status.acquired:,} stored" if session.path else "; not stored"
         self.status.value = (
             f"{status.frames_per_s:,.0f} frames/s; {electrons}lag {1e3 * status.lag_s:.0f} ms "
-            f"({status.lag_frames:,} frames); {stored}{''.join(f'; {note}' for note in update.notes)}"
+            f"({status.lag_frames:,} frames){stored}{''.join(f'; {note}' for note in update.notes)}"
         )
 
     def _make_next(self) -> None:
@@ -319,34 +355,9 @@ class LiveHandler(Declarative.Handler):
         if session is not self.session:
             return
         if isinstance(update, Exception):
-            self.message.value = f"Error: {update}"
+            self.message.value = f"Error: {sentence(update)}"
         elif update is not None:
             self.show(update, session)
-
-
-class _Watcher:
-    """Brings what a run says to the thread of the user interface."""
-
-    def __init__(self, handler: LiveHandler, calls: UserInterfaceCalls) -> None:
-        self.session: LiveSession | None = None
-        self._handler, self._calls = handler, calls
-
-    def updated(self, update: Update) -> None:
-        session = self.session
-        if session is not None:
-            self._calls.newest("images", lambda: self._handler.show(update, session))
-
-    def said(self, message: str) -> None:
-        self._calls.newest("message", lambda: self._say(message))
-
-    def ended(self, message: str) -> None:
-        session = self.session
-        if session is not None:
-            self._calls.later(lambda: self._handler.end(message, session))
-
-    def _say(self, message: str) -> None:
-        if self._handler.is_busy:
-            self._handler.message.value = message
 
 
 class LivePanel(Panel.Panel):

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from esteemcore import fourd, stream
-from esteemcore.errors import CancelledError, EsteemError, ReducerError
+from esteemcore.errors import CancelledError, ReducerError
+from nionswift_plugin.esteem_scan.words import sentence
 
 PUBLISH_S = 0.14
 """Shortest time between two sets of images, in s."""
@@ -99,6 +100,7 @@ class LiveSession(abc.ABC):
         self._first_view = self._view = view
         self._watcher = watcher
         self._stop = threading.Event()
+        self._has_ended = False
         self._thread = threading.Thread(target=self._run, name="esteem-live4d", daemon=True)
 
     def start(self) -> None:
@@ -116,7 +118,7 @@ class LiveSession(abc.ABC):
     @property
     def is_running(self) -> bool:
         """Whether it goes on."""
-        return self._thread.is_alive()
+        return self._thread.is_alive() and not self._has_ended
 
     @property
     def view(self) -> View:
@@ -178,10 +180,9 @@ class LiveSession(abc.ABC):
             message = self._work()
         except CancelledError as error:
             message = str(error)
-        except EsteemError as error:
-            message = f"Error: {error}"
         except Exception as error:
-            message = f"Error: {type(error).__name__}: {error}"
+            message = f"Error: {sentence(error)}"
+        self._has_ended = True
         self._watcher.ended(message)
 
     @abc.abstractmethod

@@ -15,6 +15,9 @@ import threadpoolctl
 
 SWITCH_S = 0.0005
 """How long a thread may keep Python to itself during an acquisition, in s."""
+_guard = threading.Lock()
+_steady: list[float] = []
+"""For each acquisition that goes on, the switch interval from before the first of them."""
 
 
 @contextlib.contextmanager
@@ -26,15 +29,20 @@ def steady() -> Iterator[None]:
     Swift stops everything for a quarter of a second: those that are there now are left out. The threads of a linear
     algebra library wait for work by turning round and round, on cores that are needed: it works on the caller's.
     """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(min(before, SWITCH_S))
-    gc.freeze()
+    with _guard:  # one may still write its file while the next one begins
+        before = _steady[0] if _steady else sys.getswitchinterval()
+        _steady.append(before)
+        sys.setswitchinterval(min(before, SWITCH_S))
+        gc.freeze()
     try:
         with threadpoolctl.threadpool_limits(1, user_api="blas"):
             yield
     finally:
-        gc.unfreeze()
-        sys.setswitchinterval(before)
+        with _guard:
+            _steady.pop()
+            if not _steady:
+                gc.unfreeze()
+                sys.setswitchinterval(before)
 
 
 class UserInterfaceCalls:

@@ -14,6 +14,9 @@ from esteemcore.errors import EsteemError, ParameterError
 from nionswift_plugin.esteem_scan import devices
 from nionswift_plugin.esteem_scan.devices import FreeOrderInstrument
 
+MOST_POSITIONS = 2**26
+"""Positions of a scan: 8192 x 8192, an hour and a half at 12,500 per second."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Plan:
@@ -48,6 +51,16 @@ class Plan:
             raise ParameterError("rows, columns and frames must be 1 or more")
         if not self.fov_nm > 0 or not self.dwell_s > 0:
             raise ParameterError("field of view and dwell time must be more than zero")
+        if self.shape[0] * self.shape[1] > MOST_POSITIONS:
+            raise ParameterError(
+                f"{self.shape[0]:,} x {self.shape[1]:,} positions are too many; plan at most {MOST_POSITIONS:,}"
+            )
+        shortest_s = self.camera_source.validate_frame_parameters(self.camera_parameters()).exposure_ms * 1e-3
+        if self.dwell_s < 0.99 * shortest_s:  # less is rounding
+            raise ParameterError(
+                f"the dwell time is {self.dwell_s * 1e6:.4g} µs, but {self.camera_source.display_name} exposes for "
+                f"{shortest_s * 1e6:.4g} µs or longer"
+            )
 
     @property
     def instrument(self) -> FreeOrderInstrument:

@@ -11,13 +11,16 @@ from nion.instrumentation import HardwareSource
 from nion.utils import Event, Model
 
 from esteemcore import scan
-from esteemcore.errors import EsteemError, ParameterError
+from esteemcore.errors import ParameterError
 from nionswift_plugin.esteem_scan import devices
 from nionswift_plugin.esteem_scan.event_loop import NewestFirst, UserInterfaceCalls
 from nionswift_plugin.esteem_scan.plan import DoseReport, Plan, report
+from nionswift_plugin.esteem_scan.words import sentence
 
 METHODS = ("uniform", "jittered", "poisson_disk", "line_hop")
 """How a sparse scan chooses positions."""
+AT_ONCE = 2**20
+"""Positions whose order is made in an instant."""
 
 _INPUTS = (
     "scan_index", "camera_index", "pattern_index", "seed", "fraction", "method_index", "rows", "columns", "fov_nm",
@@ -76,6 +79,7 @@ class PlanModel:
         self.needed = Model.PropertyModel("")
         self.warning = Model.PropertyModel("")
         self._is_linking = False
+        self._worked_out: tuple[ScanPlan, tuple[int, int]] | None = None
         self._instrument_listener: Any = None
         self._link(self.fov_nm, self.step_nm, lambda: (self.fov_nm.value or 0.0) / max(self._longest, 1))
         self._link(self.step_nm, self.fov_nm, lambda: (self.step_nm.value or 0.0) * self._longest)
@@ -178,6 +182,10 @@ class PlanModel:
             self.frames.value or 0,
         )
 
+    def _is_worked_out(self, plan: Plan) -> bool:
+        """Return whether the order of a plan is known, or is so in an instant."""
+        return plan.shape[0] * plan.shape[1] <= AT_ONCE or self._worked_out == (plan.order, plan.shape)
+
     def _show_sparse(self) -> None:
         self.is_sparse.value = PATTERNS[self.pattern_index.value or 0] == "sparse"
 
@@ -185,12 +193,21 @@ class PlanModel:
         """Make the report anew, in a thread."""
         try:
             plan = self.plan
-        except EsteemError as error:
+        except Exception as error:  # a device may go away at any moment
             self._worker.drop()
-            self._show(DoseReport(error=str(error)))
+            self._show(DoseReport(error=sentence(error)))
             return
         wished = self.wished_dose.value or 0.0
-        self._worker.submit(lambda: report(plan, wished), self._show)
+        if not self._is_worked_out(plan):
+            self.warning.value = f"Working out the order of {plan.shape[0] * plan.shape[1]:,} positions"
+        elif self.report.error:
+            self.warning.value = ""
+
+        def done(found: DoseReport | Exception) -> None:
+            self._worked_out = (plan.order, plan.shape)
+            self._show(found)
+
+        self._worker.submit(lambda: report(plan, wished), done)
 
     @property
     def is_busy(self) -> bool:
@@ -199,7 +216,7 @@ class PlanModel:
 
     def _show(self, found: DoseReport | Exception) -> None:
         if isinstance(found, Exception):
-            found = DoseReport(error=f"{type(found).__name__}: {found}")
+            found = DoseReport(error=sentence(found))
         self.report = found
         self.planned.value, self.so_far.value, self.needed.value = found.planned, found.so_far, found.needed
         self.is_too_much.value = bool(found.exceeded) and not self.is_overridden
@@ -226,8 +243,11 @@ class PlanModel:
         Raises
         ------
         ParameterError
-            With what would be exceeded.
+            With what would be exceeded; or if a large plan is still being worked out, for which no window can wait.
         """
+        if not self._is_worked_out(plan):
+            size = plan.shape[0] * plan.shape[1]
+            raise ParameterError(f"the order of {size:,} positions is still being worked out; try again in a moment")
         exceeded = plan.exceeded()
         if exceeded and not self.is_overridden:
             raise ParameterError(f"the dose budget forbids it: {'; '.join(exceeded)}; override it with a reason")
@@ -252,9 +272,12 @@ class PlanModel:
             self.refresh()
 
     def _set_budget(self) -> None:
-        instrument, total = self.instrument, self.budget.value or 0.0
+        instrument, total = self.instrument, self.budget.value
         if instrument is not None:
             ledger = instrument.ledger
+            if total is None or total < 0:  # a slip of the keyboard lifts no limit
+                self.budget.value = ledger.budget.total_dose or 0.0
+                return
             limits = {"dose_rate": ledger.budget.dose_rate, "pixel_charge_e": ledger.budget.pixel_charge_e}
             ledger.budget = scan.DoseBudget(total if total > 0 else None, **limits)
             self.refresh()

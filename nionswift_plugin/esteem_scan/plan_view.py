@@ -6,10 +6,10 @@ from typing import Any
 
 from esteem_sim import PATTERNS
 from nion.ui import Declarative
-from nion.utils import Converter
 
 from esteemcore.errors import EsteemError
 from nionswift_plugin.esteem_scan import layout
+from nionswift_plugin.esteem_scan.converters import NumberConverter, WholeConverter
 from nionswift_plugin.esteem_scan.plan_model import METHODS, PlanModel
 
 
@@ -25,8 +25,8 @@ class PlanHandler(Declarative.Handler):
     def __init__(self, model: PlanModel) -> None:
         super().__init__()
         self.model = model
-        self.whole = Converter.IntegerToStringConverter()
-        self.number = Converter.FloatToStringConverter("{:g}")
+        self.whole = WholeConverter()
+        self.number = NumberConverter()
         u = Declarative.DeclarativeUI()
         entry = layout.entry
         devices = u.create_column(

@@ -65,7 +65,7 @@ class Bench:
         """Assert that the images are those that a script makes from the raw file."""
         source = io.source(self.path)
         geometry = fourd.Geometry(**source.dataset.geometry) if view is None else view.geometry
-        results = stream.run(fourd.live_reducers(geometry, (256, 256)), source.spec, source.chunks())
+        results = stream.run(fourd.live_reducers(geometry, source.spec.frame_shape), source.spec, source.chunks())
         for name, image in fourd.live_images(results, geometry).items():
             assert np.array_equal(self.image(name), image.data, equal_nan=True), name
 
@@ -152,12 +152,15 @@ def test_an_image_that_the_user_deletes_is_made_anew(bench: Bench) -> None:
     bench.same_as_file()
 
 
-def test_images_without_a_frame_are_removed(bench: Bench) -> None:
-    bench.microscope.instrument.faults.scan_at = 0
-    message = bench.acquire()
-    assert message.startswith("Error"), message
+def test_images_without_a_frame_are_removed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise StreamError("the scan device does not start")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.microscope.device, "_start_next_frame", refuse)
+        message = bench.acquire()
+    assert message.startswith("Error: the scan did not start"), message
     assert not [item for item in bench.window.document_model.data_items if "SSB" in item.title]
-    bench.microscope.instrument.faults.clear()
     assert bench.acquire().startswith("Done")
 
 
@@ -328,11 +331,117 @@ def test_a_full_disk_stops_the_scan_and_the_rest_can_be_saved(bench: Bench, tmp_
     assert np.array_equal(np.concatenate(indices), order[:acquired])
 
 
-def test_a_folder_that_cannot_be_written_costs_no_dose(bench: Bench, tmp_path: Path) -> None:
+def test_frames_that_are_only_in_memory_are_not_given_up_unasked(bench: Bench, tmp_path: Path) -> None:
+    bench.microscope.camera.is_paced = True
+    bench.plan.rows.value = bench.plan.columns.value = 96
+    bench.handler.make_writer = FullDisk
+    bench.acquire()
+    session, frames = bench.handler.session, bench.handler.session.unsaved
+    assert bench.handler.has_rest.value
+    bench.handler.make_writer = io.Writer
+    assert f"{frames:,} frames of the last run are only in memory" in bench.acquire()
+    assert bench.handler.session is session
+    bench.handler.rescue(tmp_path / "other")
+    assert bench.handler.is_busy  # nothing may push it aside
+    bench.handler.geometry.rotation_deg.value = 5.0
+    bench.settle()
+    assert sum(len(io.source(path)) for path in (tmp_path / "other").iterdir()) == frames
+    assert not bench.handler.has_rest.value
+    bench.plan.rows.value = bench.plan.columns.value = 16
+    assert bench.acquire().startswith("Done")
+
+
+def test_the_rest_can_be_given_up(bench: Bench) -> None:
+    bench.microscope.camera.is_paced = True
+    bench.plan.rows.value = bench.plan.columns.value = 96
+    bench.handler.make_writer = FullDisk
+    bench.acquire()
+    bench.handler.make_writer = io.Writer
+    bench.plan.rows.value = bench.plan.columns.value = 16
+    assert "only in memory" in bench.acquire()
+    assert bench.acquire().startswith("Done")
+
+
+def test_the_rest_is_offered_as_soon_as_the_end_is_told(bench: Bench) -> None:
+    bench.microscope.camera.is_paced = True
+    bench.plan.rows.value = bench.plan.columns.value = 96
+    bench.handler.make_writer = FullDisk
+    found = []
+    bench.handler.acquire_button.on_clicked()
+    session = bench.handler.session
+    ended = session._watcher.ended
+
+    def told(message: str) -> None:  # the window may be quicker than the thread that tells it
+        found.append((session.is_running, session.unsaved))
+        ended(message)
+
+    session._watcher.ended = told
+    bench.settle()
+    ((is_running, unsaved),) = found
+    assert not is_running
+    assert unsaved > 0
+
+
+class NoSync(io.Writer):
+    """A disk that takes all frames but does not say that they are safe."""
+
+    def flush(self) -> None:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_file_that_may_not_be_whole_is_an_error(bench: Bench) -> None:
+    bench.handler.make_writer = NoSync
+    message = bench.acquire()
+    assert message.startswith("Error"), message
+    assert message.count("No space left") == 1
+    assert "256 of 256 frames" in message
+
+
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [
+        ("", "choose a folder"),
+        ("raw", "from its root on"),
+        ("~nobody-of-this-name/raw", "home folder"),
+        ("/" + 300 * "n", "too long"),
+        ("{tmp}/file/raw", "Not a directory"),
+        ("{tmp}/file", "exists"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_costs_no_dose(bench: Bench, tmp_path: Path, folder: str, words: str) -> None:
     (tmp_path / "file").write_text("in the way")
-    bench.handler.folder.value = str(tmp_path / "file" / "raw")
-    assert bench.acquire().startswith("Error")
+    good = bench.handler.folder.value
+    bench.handler.folder.value = folder.format(tmp=tmp_path)
+    message = bench.acquire()
+    assert message.startswith(("Not started", "Error")), message
+    assert words in message
     assert bench.microscope.instrument.ledger.total_charge_e == 0
+    assert LOCK.owner is None
+    bench.handler.folder.value = good
+    assert bench.acquire().startswith("Done")
+
+
+def test_typing_while_a_file_is_opened(bench: Bench) -> None:
+    bench.acquire()
+    bench.handler.open_file(bench.path)
+    bench.handler.geometry.rotation_deg.value = 12.0
+    bench.settle()
+    assert bench.handler.message.value.startswith("Done")
+    assert not bench.handler.is_busy
+
+
+def test_a_device_that_is_taken_out_of_swift_in_mid_run(bench: Bench) -> None:
+    bench.microscope.camera.is_paced = True
+    bench.plan.rows.value = bench.plan.columns.value = 96
+    bench.handler.acquire_button.on_clicked()
+    bench.until(lambda: bench.handler.progress.value > 0)
+    bench.microscope.configuration.stop()
+    bench.settle()
+    message = bench.handler.message.value
+    assert message.startswith("Error: the scan device was removed"), message
+    assert len(io.source(bench.path)) == bench.handler.session.runner.status.acquired > 0
+    assert LOCK.owner is None
+    assert "no scan device" in bench.acquire()
 
 
 def test_closing_the_panel_while_acquiring_is_safe(bench: Bench) -> None:
@@ -369,6 +478,22 @@ def test_a_file_gives_the_same_images(bench: Bench, microscope: Any) -> None:
     bench.settle()
     assert "does not exist" in bench.handler.message.value
     assert bench.acquire().startswith("Done")
+
+
+def test_a_file_of_another_detector_that_does_not_say_its_calibrations(bench: Bench, tmp_path: Path) -> None:
+    spec = stream.Spec((4, 4), (20, 32), np.dtype(np.uint8), packed=True)
+    with io.Writer(tmp_path / "other.esteem", spec) as writer:
+        writer.append(stream.Chunk(np.arange(16), np.full((16, 20, 4), 0x11, np.uint8)))
+    bench.handler.open_file(tmp_path / "other.esteem")
+    bench.settle()
+    assert "does not fit on the detector" in bench.handler.message.value
+    bench.handler.semiangle_edit.editing_finished("3")
+    bench.handler.pixel_edit.editing_finished("0,5")
+    bench.handler.again_button.on_clicked()
+    bench.settle()
+    assert bench.handler.message.value.startswith("Done: 16 of 16 frames read"), bench.handler.message.value
+    assert "stored" not in bench.handler.status.value
+    bench.same_as_file(bench.handler.session.view)
 
 
 def test_the_buttons_that_ask_for_files(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

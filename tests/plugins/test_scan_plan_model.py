@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,8 +20,9 @@ from nion.utils import Registry
 from esteemcore import scan, stream
 from esteemcore.errors import CalibrationError, ParameterError
 from nionswift_plugin import esteem_live4d, esteem_scan
-from nionswift_plugin.esteem_scan import binding, devices, menu
-from nionswift_plugin.esteem_scan.event_loop import NewestFirst, UserInterfaceCalls
+from nionswift_plugin.esteem_scan import binding, devices, menu, plan_model
+from nionswift_plugin.esteem_scan.converters import NumberConverter, WholeConverter
+from nionswift_plugin.esteem_scan.event_loop import NewestFirst, UserInterfaceCalls, steady
 from nionswift_plugin.esteem_scan.frame_sink import FrameSink
 from nionswift_plugin.esteem_scan.plan_model import METHODS, PlanModel
 
@@ -369,3 +371,86 @@ def test_the_dose_so_far_follows_a_live_view(model: Model, microscope: Any) -> N
     model.settle()
     assert microscope.instrument.ledger.total_charge_e > 0
     assert "so far here: 0 e/Å²" not in model.plan.so_far.value
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "whole"),
+    [
+        ("3,5", 3.5, None),
+        (" 16 ", 16.0, 16),
+        ("1e3", 1000.0, 1000),
+        ("-2", -2.0, -2),
+        ("", None, None),
+        ("5-6", None, None),
+        ("abc", None, None),
+        ("nan", None, None),
+        ("1e400", None, None),
+        ("1e300", 1e300, None),
+    ],
+)
+def test_what_is_typed_is_not_guessed(text: str, number: float | None, whole: int | None) -> None:
+    assert NumberConverter().convert_back(text) == number
+    assert WholeConverter().convert_back(text) == whole
+    assert NumberConverter().convert(number) == ("" if number is None else f"{number:g}")
+    assert WholeConverter().convert(whole) == ("" if whole is None else f"{whole}")
+
+
+@pytest.mark.parametrize("typed", [None, -3.0])
+def test_a_slip_of_the_keyboard_lifts_no_budget(model: Model, microscope: Any, typed: float | None) -> None:
+    model.plan.budget.value = 50.0
+    model.plan.budget.value = typed
+    assert model.plan.budget.value == 50
+    assert microscope.instrument.ledger.budget.total_dose == 50
+    model.plan.budget.value = 0.0
+    assert microscope.instrument.ledger.budget.total_dose is None
+
+
+def test_a_camera_is_not_asked_for_more_than_it_can(model: Model) -> None:
+    model.plan.dwell_us.value = 10.0
+    model.settle()
+    assert "exposes for 80 µs or longer" in model.plan.warning.value
+    with pytest.raises(ParameterError, match="dwell time is 10 µs"):
+        _ = model.plan.plan
+    model.plan.rate.value = 12000.0
+    assert model.plan.plan.dwell_s == pytest.approx(1 / 12000, rel=1e-5)
+
+
+def test_a_scan_that_no_computer_can_hold_is_refused_at_once(model: Model) -> None:
+    model.plan.rows.value = model.plan.columns.value = 100_000
+    model.settle()
+    assert "too many" in model.plan.warning.value
+
+
+def test_a_window_never_waits_for_the_order_of_a_large_scan(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, report, go_on = model.plan, plan_model.report, threading.Event()
+
+    def slow(*args: Any) -> Any:
+        go_on.wait(20)
+        return report(*args)
+
+    monkeypatch.setattr(plan_model, "report", slow)
+    monkeypatch.setattr(plan_model, "AT_ONCE", 16 * 16)
+    plan.rows.value = plan.columns.value = 32
+    assert model.plan.warning.value == "Working out the order of 1,024 positions"
+    with pytest.raises(ParameterError, match="still being worked out"):
+        plan.check(plan.plan)
+    go_on.set()
+    model.settle()
+    plan.check(plan.plan)
+    assert model.plan.warning.value == ""
+
+
+def test_a_device_that_is_just_being_removed_stops_no_panel(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model.plan.camera_source, "get_current_frame_parameters", lambda: None.anything)  # type: ignore[attr-defined]
+    model.plan.refresh()
+    assert "AttributeError" in model.plan.warning.value
+
+
+def test_python_is_as_before_after_acquisitions_that_overlap() -> None:
+    before = sys.getswitchinterval()
+    first, second = steady(), steady()
+    with first:
+        second.__enter__()
+    assert sys.getswitchinterval() < before
+    second.__exit__(None, None, None)
+    assert sys.getswitchinterval() == before
