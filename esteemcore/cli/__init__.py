@@ -14,8 +14,13 @@ from esteemcore import __version__
 from esteemcore.errors import EsteemError
 
 COMMANDS = {
+    "compress": "write any file into a small container and compare every value",
+    "convert": "write a file for another program, or a container",
     "demo": "take a simulated low-dose one-bit 4D-STEM scan in Nion Swift and watch its phase form",
+    "info": "print what a file holds and what it costs",
     "live": "replay the frames of a file through the live chain",
+    "reproduce": "make recorded images again from the raw frames and compare them",
+    "restore": "write a container with plain arrays, which any Zarr library reads",
     "show": "print and picture what a file holds",
     "swift": "start Nion Swift, with a project of choice open",
 }

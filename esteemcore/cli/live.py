@@ -14,8 +14,10 @@ from tqdm import tqdm
 from esteemcore import fourd, io, stream
 from esteemcore._core import checks
 from esteemcore.cli import pictures
-from esteemcore.cli.options import add_calibrations, calibrated, result_folder, stem
+from esteemcore.cli.options import add_calibrations, add_scan, calibrated, loaded, result_folder, stem
+from esteemcore.cli.results import Chain, relative, save_results
 from esteemcore.errors import ParameterError, ReducerError
+from esteemcore.io.container import check_path
 
 WEAK_PHASE_SHARE = 0.6
 """Below this share explained the phase image is not that of the specimen; thin zeolites in focus give 0.9 and more."""
@@ -28,26 +30,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("file", type=Path, help="a container of Esteem or any 4D-STEM file that RosettaSciIO reads")
     parser.add_argument("--signal", help="which signal, when the file holds several with detector frames")
-    parser.add_argument("--scan-shape", nargs=2, type=int, metavar=("Y", "X"), help="scan positions, if unknown")
-    parser.add_argument("--coordinates", type=Path, help="file of visited positions (Direct Electron movies)")
+    add_scan(parser)
     parser.add_argument("--rate", type=float, help="frames per second; default: as fast as they can be read")
     parser.add_argument("--chunk", type=int, default=256, help="frames handed over at a time (%(default)s)")
     parser.add_argument("--out", type=Path, help="folder for the pictures; default: NAME_live beside here")
     parser.add_argument("--keep", type=Path, metavar="FOLDER.esteem", help="also write the raw frames to a container")
+    parser.add_argument(
+        "--save", type=Path, metavar="RESULTS.esteem", help="also write the results, with all that reproduce needs"
+    )
     add_calibrations(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay the frames and write the images."""
-    options: dict[str, Any] = {}
-    if arguments.scan_shape is not None:
-        options["scan_shape"] = tuple(arguments.scan_shape)
-    if arguments.coordinates is not None:
-        options["coordinates"] = arguments.coordinates
     if arguments.rate is not None:
         checks.positive("--rate", arguments.rate, "frames per second")
     checks.integer("--chunk", arguments.chunk, minimum=1)
-    dataset = io.load(arguments.file, **options)
+    if arguments.save is not None and check_path(arguments.save).exists():
+        raise ParameterError(f"{arguments.save} is there already; give --save another name, or delete it")
+    dataset = loaded(arguments)
     source = io.source(dataset, arguments.signal)
     for line in dataset.describe():
         print(line)
@@ -101,7 +102,19 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"note: {note}")
     if failure is not None:
         raise failure
+    if arguments.save is not None:
+        save_results(arguments.save, results, _chain(arguments, source, geometry))
+        print(f"{arguments.save}: the results, to be made again by: esteem reproduce {arguments.save}")
     return 0
+
+
+def _chain(arguments: argparse.Namespace, source: io.FrameSource, geometry: fourd.Geometry | None) -> Chain:
+    """Describe the run, with files as seen from the folder of the results."""
+    folder = arguments.save.absolute().parent
+    options: dict[str, Any] = {"scan_shape": arguments.scan_shape}
+    if arguments.coordinates is not None:
+        options["coordinates"] = relative(arguments.coordinates, folder)
+    return Chain(relative(arguments.file, folder), source.signal, options, geometry, arguments.bins)
 
 
 def _keep(path: Path, spec: stream.Spec, dataset: io.Dataset, geometry: fourd.Geometry | None) -> io.Writer:

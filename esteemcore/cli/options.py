@@ -1,13 +1,16 @@
-"""Options that several commands share: the calibrations of a 4D-STEM experiment."""
+"""What several commands share: the calibrations of a 4D-STEM experiment, how files are opened, bars and sizes."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from esteemcore import fourd
+from tqdm import tqdm
+
+from esteemcore import fourd, io
 from esteemcore.errors import ParameterError
 
 _CALIBRATIONS = {
@@ -59,3 +62,53 @@ def result_folder(path: Path) -> Path:
 def stem(path: Path) -> str:
     """Return the name of a file or folder without its ending."""
     return path.resolve().stem
+
+
+def add_scan(parser: argparse.ArgumentParser) -> None:
+    """Declare what a file with frames may not know of its scan."""
+    parser.add_argument("--scan-shape", nargs=2, type=int, metavar=("Y", "X"), help="scan positions, if unknown")
+    parser.add_argument("--coordinates", type=Path, help="file of visited positions (Direct Electron movies)")
+
+
+def loaded(arguments: argparse.Namespace) -> io.Dataset:
+    """Open ``arguments.file`` with what `add_scan` declared."""
+    options: dict[str, Any] = {}
+    if arguments.scan_shape is not None:
+        options["scan_shape"] = tuple(arguments.scan_shape)
+    if arguments.coordinates is not None:
+        options["coordinates"] = arguments.coordinates
+    return io.load(arguments.file, **options)
+
+
+def is_container(path: Path) -> bool:
+    """Tell a container of Esteem, a folder or a zip, from a file of another program."""
+    from esteemcore.io.zipped import is_packed
+
+    return (path.is_dir() and path.suffix.lower() != ".zspy") or (path.is_file() and is_packed(path))
+
+
+def file_bytes(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a folder."""
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size
+
+
+def size(n: float) -> str:
+    """Return a number of bytes in words."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n >= factor:
+            return f"{n / factor:,.1f} {unit}"
+    return f"{n:,.0f} bytes"
+
+
+@contextlib.contextmanager
+def bar(text: str) -> Iterator[Callable[[float], None]]:
+    """Show the fraction done on stderr; yields what to call with it."""
+    shape = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+    with tqdm(total=100, desc=text, bar_format=shape, leave=False) as shown:
+
+        def progress(done: float) -> None:
+            shown.update(min(100 * done, 100) - shown.n)
+
+        yield progress

@@ -3,6 +3,7 @@
 from esteemcore.io.credits import Author, Credits
 from esteemcore.io.dataset import Axis, Dataset, ScanRecord, SeriesRecord, Signal
 from esteemcore.io.edit import set_credits
+from esteemcore.io.exports import Exported, export
 from esteemcore.io.info import Info, SignalInfo, info
 from esteemcore.io.lazy import to_dask
 from esteemcore.io.load import load
@@ -20,6 +21,7 @@ __all__ = [
     "Axis",
     "Credits",
     "Dataset",
+    "Exported",
     "FrameSource",
     "Info",
     "ScanRecord",
@@ -32,6 +34,7 @@ __all__ = [
     "SignalInfo",
     "StoredEvents",
     "Writer",
+    "export",
     "info",
     "load",
     "pack",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from nion.instrumentation.test import AcquisitionTestContext
 from nion.swift.test import TestContext
 
 from esteemcore import scan
+
+sys.path.insert(0, str(Path(__file__).parent))  # for what several test modules share
 
 
 class ScatterChannel(Acquisition.DataChannel):

@@ -1,0 +1,130 @@
+"""What two data sets have in common: every value of a copy, decoded and compared with the original."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from esteemcore import io
+from esteemcore.errors import FormatError
+from esteemcore.events import SparseSI
+from esteemcore.io.choose_codec import block_shape
+from esteemcore.io.export_blocks import EventBlocks
+from esteemcore.io.sparse_tiles import frame_of
+
+Piece = tuple[NDArray[Any], NDArray[Any], int]
+"""Values of the original and of the copy, and how many there are with the zeros that are left out."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """How far one signal of a copy is from the original.
+
+    Attributes
+    ----------
+    signal : str
+        Its name.
+    values : int
+        Values that were compared.
+    different : int
+        Those that are not the same; NaN equals NaN.
+    largest, rms : float
+        Largest and root-mean-square difference.
+    """
+
+    signal: str
+    values: int
+    different: int
+    largest: float
+    rms: float
+
+    def describe(self) -> str:
+        """Return one line."""
+        if not self.different:
+            return f"{self.signal}: decoded and compared, all {self.values:,} values are the same"
+        return (
+            f"{self.signal}: decoded and compared, {self.different:,} of {self.values:,} values differ, by at most "
+            f"{self.largest:.4g}, {self.rms:.4g} in the root mean square"
+        )
+
+
+def compare(original: io.Signal, copy: io.Signal, name: str, progress: Callable[[int], object]) -> Difference:
+    """Read a signal and its copy, part by part, and compare all values.
+
+    Parameters
+    ----------
+    original, copy : Signal
+        Dense, packed or events; events may be compared with a dense copy.
+    name : str
+        Of the signal.
+    progress : callable
+        Called with the number of values after each part.
+
+    Raises
+    ------
+    FormatError
+        If their shapes differ, or a block cannot be read.
+    """
+    if tuple(original.data.shape) != tuple(copy.data.shape):
+        raise FormatError(f"{name} has shape {original.data.shape}, its copy {copy.data.shape}")
+    if original.kind == copy.kind == "events":
+        pieces = _events(original, copy)
+    else:
+        views = [EventBlocks(s.data) if s.kind == "events" else s.data for s in (original, copy)]
+        pieces = _dense(views[0], views[1])
+    values = different = 0
+    largest = squares = 0.0
+    for a, b, size in pieces:
+        values += size
+        same = (a == b) | ((a != a) & (b != b))
+        if not same.all():
+            error = np.abs(np.where(same, 0, a.astype(np.complex128) - b.astype(np.complex128)))
+            different += int(np.count_nonzero(~same))
+            largest, squares = max(largest, float(error.max())), squares + float(np.square(error).sum())
+        progress(size)
+    return Difference(name, values, different, largest, (squares / max(values, 1)) ** 0.5)
+
+
+def _dense(original: Any, copy: Any) -> Iterator[Piece]:
+    """Yield the values of both, in parts of the size of a stored block."""
+    shape = tuple(map(int, copy.shape))
+    chunks = copy.chunks if isinstance(getattr(copy, "chunks", None), tuple) else None
+    if chunks is None or not all(isinstance(c, int) for c in chunks):
+        chunks = block_shape(shape, np.dtype(copy.dtype).itemsize)
+    for place in itertools.product(*(range(-(-s // c)) for s, c in zip(shape, chunks, strict=True))):
+        part = tuple(slice(b * c, min((b + 1) * c, s)) for b, c, s in zip(place, chunks, shape, strict=True))
+        a, b = np.asarray(original[part]), np.asarray(copy[part])
+        yield a, b, a.size
+
+
+def _events(original: io.Signal, copy: io.Signal) -> Iterator[Piece]:
+    """Yield the counts of both, frame by frame; where the places of the counts differ, both as keys and counts."""
+    pairs = zip(_frames(original.data), _frames(copy.data), strict=True)
+    for a, b in pairs:
+        size = int(np.prod(a.shape, dtype=np.int64))
+        if np.array_equal(a.offset, b.offset) and np.array_equal(a.channel, b.channel):
+            yield a.count, b.count, size
+            continue
+        keys = [np.repeat(np.arange(len(e.offset) - 1), np.diff(e.offset)) * e.shape[-1] + e.channel for e in (a, b)]
+        every = np.union1d(*keys)
+        dense = []
+        for events, key in zip((a, b), keys, strict=True):
+            counts = np.zeros(len(every), events.dtype)
+            counts[np.searchsorted(every, key)] = events.count
+            dense.append(counts)
+        yield dense[0], dense[1], size
+
+
+def _frames(events: SparseSI | io.StoredEvents) -> Iterator[SparseSI]:
+    if isinstance(events, io.StoredEvents):
+        yield from events.frames()
+    elif len(events.shape) == 4:
+        for number in range(events.shape[0]):
+            yield frame_of(events, number)
+    else:
+        yield events

@@ -1,0 +1,1 @@
+"""Computations, one file each."""

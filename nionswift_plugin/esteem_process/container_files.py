@@ -1,0 +1,70 @@
+"""Containers on the disk: written whole, as a folder or as one file, and known by their names."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from esteemcore import io
+from esteemcore.errors import ParameterError, StreamError
+
+FOLDER, ZIP = ".esteem", ".esteem.zip"
+METADATA = "zarr.json"
+SAVING = 0.9
+"""Part of the time that saving takes, where packing follows."""
+
+
+def write(
+    path: Path,
+    dataset: io.Dataset,
+    *,
+    codec: Mapping[str, Any] | None = None,
+    progress: Callable[[float], None] | None = None,
+    cancel: threading.Event | None = None,
+) -> None:
+    """Write a data set to a container; nothing is ever replaced, and nothing is left after an error.
+
+    Parameters
+    ----------
+    path : Path
+        ``*.esteem`` for a folder, ``*.zip`` for one file.
+    dataset : Dataset
+    codec, progress, cancel
+        As in `esteemcore.io.save`.
+
+    Raises
+    ------
+    EsteemError
+        If it cannot be written; the message says why.
+    """
+    if path.exists():
+        raise ParameterError(f"{path.name} exists already and is not replaced; choose another name")
+    if path.suffix.lower() != ".zip":
+        io.save(path, dataset, codec=codec, progress=progress, cancel=cancel)
+        return
+    try:
+        beside = Path(tempfile.mkdtemp(prefix=".esteem-", dir=path.parent))
+    except OSError as error:
+        raise StreamError(f"{path} cannot be written: {error.strerror or error}") from error
+    try:
+        folder = beside / f"data{FOLDER}"
+        saving = None if progress is None else lambda done: progress(SAVING * done)
+        packing = None if progress is None else lambda done: progress(SAVING + (1 - SAVING) * done)
+        io.save(folder, dataset, codec=codec, progress=saving, cancel=cancel)
+        packed = io.pack(folder, progress=packing, cancel=cancel)
+        if path.exists():
+            raise ParameterError(f"{path.name} exists already and is not replaced; choose another name")
+        packed.rename(path)
+    except OSError as error:
+        raise StreamError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def is_inside_container(path: Path) -> bool:
+    """Tell whether a ``zarr.json`` belongs to one array of a container and not to the whole."""
+    return any((folder / METADATA).exists() for folder in list(path.parents)[1:4])

@@ -1,0 +1,128 @@
+"""Writing a container in a thread, and reading it back before anything is said about it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nion.swift.model import Activity
+
+from esteemcore import io
+from esteemcore.errors import CancelledError, EsteemError, StreamError
+from nionswift_plugin.esteem_process import container_files
+
+WRITING = 0.8
+"""Part of the time that writing takes, before what was written is read back."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Attributes
+    ----------
+    info : Info or None
+        Summary of the container; None when there is none.
+    message : str
+        In words.
+    """
+
+    info: io.Info | None
+    message: str
+
+
+class StoreJob:
+    """Write a data set to a container.
+
+    Parameters
+    ----------
+    path : Path
+        See `container_files.write`.
+    dataset : Dataset
+    codec : mapping
+        See `esteemcore.io.save`.
+    progress : callable
+        Called from the thread with the fraction done.
+    ended : callable
+        Called from the thread with the `Outcome`, once.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        dataset: io.Dataset,
+        codec: Mapping[str, Any],
+        progress: Callable[[float], None],
+        ended: Callable[[Outcome], None],
+    ) -> None:
+        self._path, self._dataset, self._codec = path, dataset, codec
+        self._progress, self._ended = progress, ended
+        self._cancel = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="esteem-store", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """Stop soon; nothing is left on the disk."""
+        self._cancel.set()
+
+    def join(self, timeout_s: float | None = None) -> None:
+        """Wait for the end."""
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        activity = Activity.Activity("esteem_store", f"Storing {self._path.name}")
+        Activity.append_activity(activity)
+        try:
+            outcome = self._work()
+        except CancelledError:
+            outcome = Outcome(None, "Stopped; nothing was written")
+        except EsteemError as error:
+            outcome = Outcome(None, f"Error: {error}")
+        except Exception as error:
+            outcome = Outcome(None, f"Error: {type(error).__name__}: {error}; nothing was changed in the project")
+        finally:
+            Activity.activity_finished(activity)
+        self._ended(outcome)
+
+    def _work(self) -> Outcome:
+        container_files.write(
+            self._path,
+            self._dataset,
+            codec=self._codec,
+            progress=lambda done: self._progress(WRITING * done),
+            cancel=self._cancel,
+        )
+        with contextlib.suppress(CancelledError):
+            damage = io.verify(self._path, self._reading)
+            if damage:
+                raise StreamError(f"{self._path} was written but cannot be read back: {damage[0]}; keep the original")
+            return Outcome(io.info(self._path), "\n".join(describe(io.info(self._path))))
+        return Outcome(None, f"{self._path.name} was written, but not read back: stopped before; keep the original")
+
+    def _reading(self, done: float) -> None:
+        if self._cancel.is_set():
+            raise CancelledError("stopped while it was read back")
+        self._progress(WRITING + (1 - WRITING) * done)
+
+
+def describe(info: io.Info) -> list[str]:
+    """Return size, ratio and loss, line by line."""
+    lines = [
+        f"{Path(info.path).name}: {info.stored_bytes / 1e6:,.2f} MB for {info.raw_bytes / 1e6:,.2f} MB, "
+        f"{info.ratio:,.1f} times smaller; read back and found whole"
+    ]
+    for signal in info.signals:
+        said = [f"{signal.name}: {signal.codec}, {signal.ratio:,.1f} times smaller"]
+        for loss in signal.loss[-1:]:
+            if "largest_error_sigma" in loss:
+                said.append(f"largest error {loss['largest_error_sigma']:.3g} σ")
+            said.append(f"in the values: largest error {loss['largest_error']:.4g}, RMS {loss['rms_error']:.4g}")
+        lines.append(", ".join(said) + ("" if signal.lossy else ", no loss"))
+    return lines
