@@ -143,7 +143,7 @@ class LossCheck:
 
     def __init__(self, name: str, codec: ChunkCodec) -> None:
         self._name, self._codec = name, codec
-        self._largest = self._squares = self._sigmas = 0.0
+        self._largest = self._squares = self._sigmas = self._sigma_squares = 0.0
         self._values = 0
 
     def add(self, block: NDArray[Any], data: bytes) -> None:
@@ -170,6 +170,7 @@ class LossCheck:
             with np.errstate(divide="ignore", invalid="ignore"):
                 sigmas = np.where(error > 0, error / noise, 0)
             self._sigmas = max(self._sigmas, float(sigmas.max(initial=0)))
+            self._sigma_squares += float(np.square(sigmas).sum())
             same = same and not beyond.any()
         if not same or not np.isfinite(error).all():
             raise StreamError(
@@ -183,13 +184,16 @@ class LossCheck:
     def record(self) -> dict[str, Any]:
         """Return what was lost, for the metadata of the signal."""
         config = dict(self._codec.codec.config) if self._codec.codec is not None else {}
+        count = max(self._values, 1)
         entry = {
             "codec": self._codec.name,
             "configuration": config,
             "largest_error": self._largest,
-            "rms_error": (self._squares / max(self._values, 1)) ** 0.5,
+            "rms_error": (self._squares / count) ** 0.5,
         }
-        return entry | ({"largest_error_sigma": self._sigmas} if "bound_sigma" in config else {})
+        if "bound_sigma" in config:
+            entry |= {"largest_error_sigma": self._sigmas, "rms_error_sigma": (self._sigma_squares / count) ** 0.5}
+        return entry
 
 
 def _check(name: str, signal: Signal) -> tuple[tuple[int, ...], np.dtype[Any]]:

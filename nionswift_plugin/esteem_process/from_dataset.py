@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from esteemcore import io
 from esteemcore.errors import EsteemError, FormatError
 from esteemcore.events import SparseSI
-from nionswift_plugin.esteem_process import descriptors, event_sums
+from esteemcore.io import event_sums
+from nionswift_plugin.esteem_process import descriptors
 from nionswift_plugin.esteem_process.to_dataset import RECORD
 from nionswift_plugin.esteem_scan import binding
 

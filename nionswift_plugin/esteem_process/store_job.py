@@ -122,7 +122,7 @@ def describe(info: io.Info) -> list[str]:
         said = [f"{signal.name}: {signal.codec}, {signal.ratio:,.1f} times smaller"]
         for loss in signal.loss[-1:]:
             if "largest_error_sigma" in loss:
-                said.append(f"largest error {loss['largest_error_sigma']:.3g} σ")
+                said.append(f"largest error {loss['largest_error_sigma']:.3g} σ, RMS {loss['rms_error_sigma']:.3g} σ")
             said.append(f"in the values: largest error {loss['largest_error']:.4g}, RMS {loss['rms_error']:.4g}")
         lines.append(", ".join(said) + ("" if signal.lossy else ", no loss"))
     return lines

@@ -167,6 +167,7 @@ def test_a_loss_is_chosen_bounded_verified_and_recorded(tmp_path, rng):
     assert loss["largest_error"] == pytest.approx(np.nanmax(error))
     assert loss["rms_error"] == pytest.approx(np.sqrt(np.nanmean(error**2)), rel=0.1)
     assert 0.3 < loss["largest_error_sigma"] <= 0.5
+    assert 0.15 < loss["rms_error_sigma"] < 0.32  # errors spread evenly over the bound: 0.5 / sqrt(3)
     io.save(tmp_path / "b.esteem", io.load(tmp_path / "a.esteem"))
     again = io.info(tmp_path / "b.esteem").signals[0]
     assert again.lossy

@@ -12,7 +12,7 @@ import pytest
 from process_swift import KINDS, Swift, calibrated, in_files, in_memory, values
 
 from esteemcore import codec
-from nionswift_plugin.esteem_process import trial
+from esteemcore.codec import trial
 from nionswift_plugin.esteem_process.commands import compression_preview as command
 from nionswift_plugin.esteem_process.computations import compression_preview
 from nionswift_plugin.esteem_scan import binding

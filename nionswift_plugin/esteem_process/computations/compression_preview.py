@@ -9,8 +9,8 @@ from nion.data import Calibration, DataAndMetadata
 from nion.swift.model import DataItem, Symbolic
 
 from esteemcore import __version__
+from esteemcore.codec import trial
 from esteemcore.errors import EsteemError, ParameterError
-from nionswift_plugin.esteem_process import trial
 from nionswift_plugin.esteem_process.registry import Computation
 from nionswift_plugin.esteem_scan import binding
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esteemcore import codec
-from esteemcore.errors import ParameterError
+from esteemcore._core.errors import ParameterError
 
 METHODS = ("lossless", "events", "eels-bounded", "eels-blocks")
 MOST_BYTES = 2 * 2**30

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from esteemcore import io
 from esteemcore.events import SparseSI
+from esteemcore.io.stored_events import StoredEvents
 
 
-def tiles(data: SparseSI | io.StoredEvents) -> Iterator[tuple[tuple[slice, ...], SparseSI]]:
+def tiles(data: SparseSI | StoredEvents) -> Iterator[tuple[tuple[slice, ...], SparseSI]]:
     """Yield the events of parts of the pixels, with the slices where these are."""
     if isinstance(data, SparseSI):
         yield tuple(slice(0, size) for size in data.shape[:-1]), data
@@ -21,7 +21,7 @@ def tiles(data: SparseSI | io.StoredEvents) -> Iterator[tuple[tuple[slice, ...],
         yield from data.tiles()
 
 
-def maps(data: SparseSI | io.StoredEvents) -> NDArray[np.float64]:
+def maps(data: SparseSI | StoredEvents) -> NDArray[np.float64]:
     """Return the counts of all pixels, shape ((frame,) y, x)."""
     image = np.zeros(data.shape[:-1])
     for region, tile in tiles(data):
@@ -31,7 +31,7 @@ def maps(data: SparseSI | io.StoredEvents) -> NDArray[np.float64]:
     return image
 
 
-def spectra(data: SparseSI | io.StoredEvents) -> NDArray[np.float64]:
+def spectra(data: SparseSI | StoredEvents) -> NDArray[np.float64]:
     """Return the counts of all channels, shape (energy,)."""
     spectrum: NDArray[Any] = np.zeros(data.shape[-1])
     for _, tile in tiles(data):
