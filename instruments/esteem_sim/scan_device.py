@@ -107,6 +107,7 @@ class ScanDevice(scan_base.ScanDevice):
         self._probe: tuple[ScanField, Geometry.FloatPoint] | None = None
         self._buffer: list[Elements] = []
         self._sequence_left: int | None = None
+        self._reader: int | None = None
         self._lock = threading.RLock()
 
     def close(self) -> None:
@@ -332,8 +333,15 @@ class ScanDevice(scan_base.ScanDevice):
                 self._instrument.charge_frame(frame)
 
     def cancel(self) -> None:
-        """Stop at once: the beam leaves the specimen, what was exposed is charged."""
-        self._halt("aborted", "the scan was aborted, or a live view was started in between")
+        """Stop at once: the beam leaves the specimen, what was exposed is charged.
+
+        A frame that a camera drives goes on when Nion's reading thread asks: Nion puts off a live view in that way that
+        somebody has started meanwhile. Who aborts asks from another thread first.
+        """
+        frame = self._frame
+        if frame is not None and frame.is_synchronized and threading.get_ident() == self._reader:
+            return
+        self._halt("aborted", "the scan was aborted")
 
     def stop(self) -> None:
         """Start no more frames after this one."""
@@ -359,6 +367,7 @@ class ScanDevice(scan_base.ScanDevice):
         self, frame_number: int | None, pixels_to_skip: int
     ) -> tuple[Elements, bool, bool, Area, int | None, int]:
         """Return what there is of the frame, see `nion.instrumentation.scan_base.ScanDevice`."""
+        self._reader = threading.get_ident()
         report_at = time.monotonic() + SYNCHRONIZED_SLICE_S
         try:
             while True:

@@ -555,3 +555,22 @@ def test_the_scan_of_the_panel_is_turned_with_that_of_swift(bench: Bench, micros
 def test_devices_that_went_away(bench: Bench) -> None:
     bench.plan.scan_sources = []
     assert "no scan device" in bench.acquire()
+
+
+def test_a_live_view_started_during_an_acquisition_waits(bench: Bench) -> None:
+    microscope = bench.microscope
+    microscope.camera.is_paced = True
+    bench.plan.rows.value = bench.plan.columns.value = 64
+    bench.plan.dwell_us.value = 400.0
+    bench.settle()
+    bench.handler.acquire_button.on_clicked()
+    bench.until(lambda: bench.handler.progress.value > 5)
+    microscope.scan_source.start_playing()
+    try:
+        bench.settle()
+        assert str(bench.handler.message.value).startswith("Done: 4,096 of 4,096 frames"), bench.handler.message.value
+        assert len(io.source(bench.path)) == 64 * 64
+    finally:
+        microscope.scan_source.abort_playing(sync_timeout=10)
+    bench.until(lambda: microscope.instrument.is_blanked)
+    bench.same_as_file()
