@@ -6,15 +6,12 @@ from esteem_sim.faults import DeviceFaultError, Faults
 from esteem_sim.instrument import INSTRUMENT_ID, Instrument, SafeState
 from esteem_sim.scan_device import ScanDevice
 from esteem_sim.scan_field import ScanField, field_of
-from esteem_sim.scan_plan import KEY, PATTERNS, ScanPlan, synchronized
 from esteem_sim.specimen_stage import CHANNELS, Scene, SpecimenStage
 
 __all__ = [
     "CAMERA_ID",
     "CHANNELS",
     "INSTRUMENT_ID",
-    "KEY",
-    "PATTERNS",
     "Configuration",
     "DeviceFaultError",
     "Faults",
@@ -23,11 +20,9 @@ __all__ = [
     "SafeState",
     "ScanDevice",
     "ScanField",
-    "ScanPlan",
     "Scene",
     "SpecimenStage",
     "field_of",
     "is_packed",
     "scan_parameters",
-    "synchronized",
 ]

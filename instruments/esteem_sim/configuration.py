@@ -11,7 +11,7 @@ from nion.utils import Registry
 from esteem_sim.camera import OneBitCamera, camera_settings
 from esteem_sim.instrument import Instrument
 from esteem_sim.scan_device import ScanDevice
-from esteem_sim.scan_plan import ScanPlan
+from nionswift_plugin.esteem_scan.scan_plan import ScanPlan
 
 CAMERA_ID = "esteem_one_bit_camera"
 PRIORITY = 10

@@ -18,12 +18,12 @@ from esteem_sim.configuration import Configuration
 from esteem_sim.headless import headless_swift
 from esteem_sim.instrument import Instrument
 from esteem_sim.project import Axes, add_image, add_workspace, create_project, discard_empty, free_path
-from esteem_sim.scan_plan import ScanPlan
 from esteemcore import fourd, scan, simulate, stream
 from esteemcore.errors import ParameterError, StreamError
 from nionswift_plugin.esteem_scan.binding import KEY
 from nionswift_plugin.esteem_scan.frame_sink import FrameSink
 from nionswift_plugin.esteem_scan.plan import Plan
+from nionswift_plugin.esteem_scan.scan_plan import ScanPlan
 
 ANGSTROM2_PER_NM2 = 100.0
 

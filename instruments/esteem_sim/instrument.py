@@ -19,10 +19,10 @@ from esteem_sim.faults import Faults
 from esteem_sim.scan_device import ScanDevice
 from esteem_sim.scan_field import Pair, ScanField, field_of
 from esteem_sim.scan_frame import ScanFrame
-from esteem_sim.scan_plan import ScanPlan
 from esteem_sim.specimen_stage import SpecimenStage
 from esteemcore import fourd, scan, simulate
 from esteemcore.errors import ParameterError, StreamError
+from nionswift_plugin.esteem_scan.scan_plan import ScanPlan
 
 INSTRUMENT_ID = "esteem_stem_controller"
 PROBE_NM = 0.1

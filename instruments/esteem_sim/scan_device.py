@@ -20,9 +20,9 @@ from esteem_sim.faults import Faults
 from esteem_sim.preparation import Preparation
 from esteem_sim.scan_field import Pair, ScanField, context_field, field_of
 from esteem_sim.scan_frame import FrameEndedError, ScanFrame, State
-from esteem_sim.scan_plan import SYNCHRONIZED, ScanPlan, prepare_next_frame
 from esteem_sim.specimen_stage import CHANNELS, SpecimenStage
 from esteemcore.errors import EsteemError
+from nionswift_plugin.esteem_scan.scan_plan import SYNCHRONIZED, ScanPlan, prepare_next_frame
 
 SLICE_S = 0.005
 """Shortest time between two looks at a frame in s."""

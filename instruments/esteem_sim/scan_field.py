@@ -10,9 +10,9 @@ from nion.instrumentation import scan_base
 from nion.utils import Geometry
 from numpy.typing import ArrayLike, NDArray
 
-from esteem_sim.scan_plan import ScanPlan
 from esteemcore import simulate
 from esteemcore.errors import ParameterError
+from nionswift_plugin.esteem_scan.scan_plan import ScanPlan
 
 Pair = tuple[float, float]
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from esteem_sim.pacing import Pacer
 from esteem_sim.scan_field import ScanField
-from esteem_sim.scan_plan import SYNCHRONIZED, ScanPlan
 from esteem_sim.specimen_stage import CHANNELS, Scene
 from esteemcore import scan
 from esteemcore.errors import StreamError
+from nionswift_plugin.esteem_scan.scan_plan import SYNCHRONIZED, ScanPlan
 
 State = Literal["running", "complete", "aborted", "failed"]
 
@@ -100,7 +100,7 @@ class ScanFrame:
         if count != len(self.pattern):
             raise StreamError(
                 f"the scan has {size.height} x {size.width} pixels but its plan visits {len(self.pattern)} positions; "
-                "prepare its parameters with esteem_sim.synchronized"
+                "prepare its parameters with esteem_scan.scan_plan.synchronized"
             )
         self.shape = (size.height, size.width) if self.is_synchronized else self.pattern.shape
         self.images = {channel: np.zeros(self.shape, np.float32) for channel in channels}

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from esteem_sim import ScanPlan
-
 from esteemcore import fourd, io, stream
 from esteemcore.errors import CancelledError, EsteemError, StreamError
 from nionswift_plugin.esteem_live4d.raw_files import free_name
@@ -20,6 +18,7 @@ from nionswift_plugin.esteem_scan.acquisition_lock import Ticket, acquiring
 from nionswift_plugin.esteem_scan.event_loop import steady
 from nionswift_plugin.esteem_scan.frame_sink import FrameSink
 from nionswift_plugin.esteem_scan.plan import Plan
+from nionswift_plugin.esteem_scan.scan_plan import ScanPlan
 from nionswift_plugin.esteem_scan.words import sentence
 
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from esteem_sim import ScanPlan
 from nion.data import DataAndMetadata
 from nion.instrumentation import Acquisition
 from numpy.typing import NDArray
 
 from esteemcore import stream
+from nionswift_plugin.esteem_scan.scan_plan import ScanPlan
 
 
 class FrameSink(Acquisition.DataChannel):
@@ -27,7 +27,7 @@ class FrameSink(Acquisition.DataChannel):
     camera_id : str
         Hardware source whose frames are wanted; what the scan device measures is left.
     order : ScanPlan
-        As `esteem_sim.synchronized` made it.
+        As `nionswift_plugin.esteem_scan.scan_plan.synchronized` made it.
     shape : (int, int)
         Size of Nion's scan.
     dwell_s : float

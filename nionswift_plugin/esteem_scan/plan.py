@@ -6,13 +6,13 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from esteem_sim import ScanPlan, synchronized
 from nion.instrumentation import scan_base
 
 from esteemcore import fourd, scan, stream
 from esteemcore.errors import EsteemError, ParameterError
 from nionswift_plugin.esteem_scan import devices
 from nionswift_plugin.esteem_scan.devices import FreeOrderInstrument
+from nionswift_plugin.esteem_scan.scan_plan import ScanPlan, synchronized
 
 MOST_POSITIONS = 2**26
 """Positions of a scan: 8192 x 8192, an hour and a half at 12,500 per second."""

@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from esteem_sim import PATTERNS, ScanPlan
 from nion.instrumentation import HardwareSource
 from nion.utils import Event, Model
 
@@ -15,6 +14,7 @@ from esteemcore.errors import ParameterError
 from nionswift_plugin.esteem_scan import devices
 from nionswift_plugin.esteem_scan.event_loop import NewestFirst, UserInterfaceCalls
 from nionswift_plugin.esteem_scan.plan import DoseReport, Plan, report
+from nionswift_plugin.esteem_scan.scan_plan import PATTERNS, ScanPlan
 from nionswift_plugin.esteem_scan.words import sentence
 
 METHODS = ("uniform", "jittered", "poisson_disk", "line_hop")

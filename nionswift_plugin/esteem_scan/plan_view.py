@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from esteem_sim import PATTERNS
 from nion.ui import Declarative
 
 from esteemcore.errors import EsteemError
 from nionswift_plugin.esteem_scan import layout
 from nionswift_plugin.esteem_scan.converters import NumberConverter, WholeConverter
 from nionswift_plugin.esteem_scan.plan_model import METHODS, PlanModel
+from nionswift_plugin.esteem_scan.scan_plan import PATTERNS
 
 
 class PlanHandler(Declarative.Handler):

@@ -19,6 +19,7 @@ from nion.instrumentation.test import AcquisitionTestContext
 from nion.swift.test import TestContext
 
 from esteemcore import scan
+from nionswift_plugin.esteem_scan.scan_plan import ScanPlan
 
 sys.path.insert(0, str(Path(__file__).parent))  # for what several test modules share
 
@@ -115,7 +116,7 @@ class Microscope:
         parameters.pixel_size = shape
         parameters.fov_nm = 0.05 * max(shape)
         parameters.pixel_time_us = dwell_us
-        esteem_sim.ScanPlan(**plan).put(parameters)
+        ScanPlan(**plan).put(parameters)
         return parameters
 
     def camera_parameters(self, packed: bool = True, exposure_ms: float = 0.08) -> Any:
@@ -125,7 +126,7 @@ class Microscope:
         return parameters
 
     def sink(self, parameters: Any, count: int = 1) -> ScatterChannel:
-        plan = esteem_sim.ScanPlan.of(parameters)
+        plan = ScanPlan.of(parameters)
         size = parameters.scan_size
         frames = [dataclasses.replace(plan, frame=k).visits((size.height, size.width)) for k in range(count)]
         return ScatterChannel(self.camera_source.hardware_source_id, frames)

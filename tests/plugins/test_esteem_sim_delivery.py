@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from esteem_sim import synchronized
 from esteem_sim.camera import OneBitCamera
 
 from esteemcore import scan
+from nionswift_plugin.esteem_scan.scan_plan import synchronized
 
 SHAPE = (50, 50)
 

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 import pytest
-from esteem_sim import PATTERNS, ScanPlan, field_of, optics, scan_parameters, synchronized
+from esteem_sim import field_of, optics, scan_parameters
 from esteem_sim.beam_gate import BeamGate
 from esteem_sim.calibrations import DiffractionCalibrator
 from esteem_sim.controls import Controls
@@ -21,6 +21,7 @@ from nion.utils import Geometry
 
 from esteemcore import scan, simulate
 from esteemcore.errors import ParameterError
+from nionswift_plugin.esteem_scan.scan_plan import PATTERNS, ScanPlan, synchronized
 
 
 class FakeClock:

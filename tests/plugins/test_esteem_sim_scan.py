@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from esteem_sim import CHANNELS, Instrument, ScanPlan, scan_parameters
+from esteem_sim import CHANNELS, Instrument, scan_parameters
 from esteem_sim.scan_frame import ScanFrame
 from nion.utils import Geometry
 
 from esteemcore import scan
 from esteemcore.errors import ParameterError, StreamError
+from nionswift_plugin.esteem_scan.scan_plan import ScanPlan
 
 
 def test_a_record_shows_the_specimen_and_says_how(microscope: Any) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from esteem_sim import ScanPlan, synchronized
 from nion.utils import Geometry
 
 from esteemcore import events, fourd, scan, simulate, stream
+from nionswift_plugin.esteem_scan.scan_plan import ScanPlan, synchronized
 
 
 @pytest.fixture
@@ -257,7 +257,7 @@ def test_a_scan_that_does_not_fit_its_container_is_refused(unpaced: Any) -> None
     parameters = unpaced.parameters((16, 16), pattern="sparse", fraction=0.5)
     sink = unpaced.sink(parameters)
     errors = unpaced.grab(parameters, sink)
-    assert "esteem_sim.synchronized" in str(errors[0])
+    assert "esteem_scan.scan_plan.synchronized" in str(errors[0])
     assert unpaced.instrument.ledger.total_charge_e == 0
     assert unpaced.instrument.is_blanked
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from esteem_sim import PATTERNS
 from nion.utils import Geometry
 
 from esteemcore import fourd, io, scan, stream
 from esteemcore.errors import StreamError
 from nionswift_plugin.esteem_live4d import panel as live4d
 from nionswift_plugin.esteem_scan.acquisition_lock import LOCK
+from nionswift_plugin.esteem_scan.scan_plan import PATTERNS
 
 
 class Bench:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from esteem_sim import PATTERNS, ScanPlan
 from nion.data import DataAndMetadata
 from nion.instrumentation import Acquisition
 from nion.swift import Application
@@ -25,6 +24,7 @@ from nionswift_plugin.esteem_scan.converters import NumberConverter, WholeConver
 from nionswift_plugin.esteem_scan.event_loop import NewestFirst, UserInterfaceCalls, steady
 from nionswift_plugin.esteem_scan.frame_sink import FrameSink
 from nionswift_plugin.esteem_scan.plan_model import METHODS, PlanModel
+from nionswift_plugin.esteem_scan.scan_plan import PATTERNS, ScanPlan
 
 
 class Model:
