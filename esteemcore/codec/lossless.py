@@ -97,7 +97,8 @@ def decode_lossless(data: bytes, *, max_bytes: int = MAX_BYTES) -> NDArray[Any]:
     if len(shape) > 32 or sorted(order) != list(range(len(shape))):
         raise FormatError(f"the head of the block has shape {list(shape)} and axes {list(order)}; it cannot be right")
     n = math.prod(shape)
-    if n * max(dtype.itemsize, 1) > max_bytes or max(shape, default=0) > max_bytes:
+    least = math.prod(max(size, 1) for size in shape)  # NumPy refuses some shapes of no values, too
+    if dtype.subdtype is not None or least * max(dtype.itemsize, 1) > max_bytes:
         raise FormatError(
             f"the block says that it holds {n} values of {dtype}; accepted are {max_bytes} bytes (max_bytes)"
         )

@@ -130,9 +130,13 @@ class SeriesFiles:
                     losses[layer.name].add(block, b"".join(pieces))
                 durable.write_file(folder / block_name(place), pieces)
             durable.sync_folder(folder)
-        self._losses = losses
-        self._write_row(number, row)
-        self.commit(number + 1)
+        before, self._losses = self._losses, losses
+        try:
+            self._write_row(number, row)
+            self.commit(number + 1)
+        except OSError:
+            self._losses = before  # this frame is not stored, or not yet
+            raise
 
     def commit(self, n: int) -> None:
         """Count ``n`` frames as written: a frame that one signal lacks is none."""
@@ -142,13 +146,9 @@ class SeriesFiles:
     def finish(self, n: int) -> None:
         """Bring all arrays to the length of ``n`` frames and mark the container as closed."""
         self.commit(n)
-        before, self._capacity = self._capacity, n
-        try:
-            self._write_column_lengths()
-            self.write_root(closed=True)
-        except OSError:
-            self._capacity = before
-            raise
+        self._capacity = n  # also if this fails: the next frame makes the columns longer again
+        self._write_column_lengths()
+        self.write_root(closed=True)
 
     def write_root(self, *, closed: bool) -> None:
         """Replace the attributes of the container."""

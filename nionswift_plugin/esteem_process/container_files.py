@@ -11,6 +11,7 @@ from typing import Any
 
 from esteemcore import io
 from esteemcore.errors import ParameterError, StreamError
+from esteemcore.io import durable
 
 FOLDER, ZIP = ".esteem", ".esteem.zip"
 METADATA = "zarr.json"
@@ -59,6 +60,7 @@ def write(
         if path.exists():
             raise ParameterError(f"{path.name} exists already and is not replaced; choose another name")
         packed.rename(path)
+        durable.sync_folder(path.parent)
     except OSError as error:
         raise StreamError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:

@@ -27,6 +27,7 @@ METHODS: dict[str, str | None] = {
 """Codecs by what the user reads; None lets `esteemcore.io.save` choose."""
 
 BOUNDED = list(METHODS.values()).index("esteem.eels-bounded")
+CHANGED = "The data items have changed since they were written; they stay in the project. Compress them again."
 FILTER = "Esteem container in one file (*.esteem.zip);;Esteem container, a folder (*.esteem)"
 
 
@@ -46,6 +47,7 @@ class StoreWindow(Declarative.WindowHandler):
         self._document_controller = document_controller
         self._items = list(items)
         self._held: list[DataItem.DataItem] = []
+        self._written: dict[DataItem.DataItem, Any] = {}
         self._job: StoreJob | None = None
         self._calls = UserInterfaceCalls(document_controller.event_loop)
         self.number = Converter.FloatToStringConverter()
@@ -88,6 +90,7 @@ class StoreWindow(Declarative.WindowHandler):
     def store_clicked(self, widget: Any) -> None:
         """Begin."""
         self.can_remove.value = False
+        self._written = self._versions()
         try:
             path = Path(self.path.value or "").expanduser()
             if not path.is_absolute():
@@ -118,6 +121,9 @@ class StoreWindow(Declarative.WindowHandler):
         """Remove the originals from the project; Edit > Undo brings them back."""
         present = [item for item in self._items if item in self._document_controller.document_model.data_items]
         self.can_remove.value = False
+        if self._have_changed():
+            self.message.value = CHANGED
+            return
         if present:
             self._document_controller.delete_data_items(present)
         self.message.value = (
@@ -151,7 +157,19 @@ class StoreWindow(Declarative.WindowHandler):
         self.message.value = outcome.message
         self.progress.value = 100 if outcome.info is not None else 0
         self.is_idle.value, self.is_running.value = True, False
-        self.can_remove.value = outcome.info is not None
+        self.can_remove.value = outcome.info is not None and not self._have_changed()
+        if outcome.info is not None and not self.can_remove.value:
+            self.message.value = f"{outcome.message}\n{CHANGED}"
+
+    def _have_changed(self) -> bool:
+        """Whether data items of the project are others than those that were written."""
+        now = self._versions()
+        return any(self._written.get(item) != version for item, version in now.items())
+
+    def _versions(self) -> dict[DataItem.DataItem, Any]:
+        """Return when each data item was changed last; for one that changes now, something like nothing else."""
+        present = [item for item in self._items if item in self._document_controller.document_model.data_items]
+        return {item: object() if item.is_live else (item.modified, item.data_modified) for item in present}
 
     def _release(self) -> None:
         while self._held:

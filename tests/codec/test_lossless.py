@@ -115,3 +115,17 @@ def test_strange_dtypes_are_refused(dtype) -> None:
     opened = frame.unpack(encode_lossless(np.zeros(3)))
     with pytest.raises(FormatError):
         decode_lossless(frame.pack(opened.codec, {**opened.config, "dtype": dtype}, opened.payload))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shape": [0, 2**31, 2**31, 2**31], "order": [0, 1, 2, 3], "dtype": "<f4"},
+        {"shape": [0, 2**32, 2**32], "order": [0, 1, 2], "dtype": "<f8"},
+        {"shape": [64], "order": [0], "dtype": "(1,)f4"},
+    ],
+)
+def test_heads_that_numpy_cannot_follow_are_refused(changes) -> None:
+    opened = frame.unpack(encode_lossless(np.arange(64, dtype=np.float32)))
+    with pytest.raises(FormatError):
+        decode_lossless(frame.pack(opened.codec, {**opened.config, **changes}, opened.payload))

@@ -195,6 +195,25 @@ def test_closing_after_a_failure_cuts_what_only_some_signals_have(tmp_path, monk
     assert check(tmp_path / "a.esteem") == 1
 
 
+@pytest.mark.parametrize("passes", range(14))
+def test_frames_after_a_close_that_failed_are_whole_at_once(tmp_path, monkeypatch, passes):
+    maker = function()
+    writer = io.SeriesWriter(tmp_path / "a.esteem", maker.signals())
+    writer.append(maker.make(0), **maker.known(0))
+    monkeypatch.setattr(durable, "write_file", FullDisk(passes))
+    try:
+        writer.close()
+    except StreamError:
+        monkeypatch.setattr(durable, "write_file", WRITE_FILE)
+        writer.append(maker.make(1), **maker.known(1))
+        assert check(tmp_path / "a.esteem") == 2
+        writer.close()
+        assert check(tmp_path / "a.esteem", 2) == 2
+    else:
+        assert passes > 3
+        assert check(tmp_path / "a.esteem", 1) == 1
+
+
 @pytest.mark.parametrize("batch", range(4))
 def test_killed_at_twenty_random_moments(tmp_path, batch):
     rng = np.random.default_rng(batch)

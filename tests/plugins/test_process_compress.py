@@ -82,6 +82,20 @@ def test_compress_remove_and_restore(swift: Any, tmp_path: Path, suffix: str, mo
         assert np.array_equal(np.asarray(found.xdata.data), data)
 
 
+def test_data_that_have_changed_since_are_not_removed(swift: Any, tmp_path: Path) -> None:
+    with in_files(tmp_path / "project") as app:
+        item = app.add(spectra())
+        store = opened(app, item, path=tmp_path / "a.esteem.zip")
+        compress(app, store)
+        assert store.can_remove.value
+        item.set_data(np.asarray(item.xdata.data) + 1)
+        store.remove_button.on_clicked()
+        assert item in app.model.data_items
+        assert "have changed" in store.message.value
+        assert not store.can_remove.value
+        store.close_window()
+
+
 def test_a_bounded_error_is_measured_and_told(app: Swift, tmp_path: Path) -> None:
     item = app.add(spectra())
     store = opened(app, item, path=tmp_path / "b.esteem")
