@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from esteemcore import io
-from esteemcore.cli.compare import compare
 from esteemcore.cli.options import file_bytes, size
 from esteemcore.errors import EsteemError
 from esteemcore.io.chunk_codecs import EVENTS
+from esteemcore.io.compare import compare
 
 HEAD = ("file", "format", "largest signal", "on disk", "as arrays", "container", "as events", "smaller than arrays",
         "smaller than file", "round trip")  # fmt: skip

@@ -7,7 +7,7 @@ import math
 from tqdm import tqdm
 
 from esteemcore import io
-from esteemcore.cli.compare import Difference, compare
+from esteemcore.io.compare import Difference, compare
 
 
 def verify_copy(original: io.Dataset, copy: io.Dataset) -> dict[str, Difference]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from nion.swift.model import Activity
 
 from esteemcore import io
 from esteemcore.errors import CancelledError, EsteemError, StreamError
+from esteemcore.io.compare import compare
 from nionswift_plugin.esteem_process import container_files
 
 WRITING = 0.8
@@ -103,8 +104,18 @@ class StoreJob:
             damage = io.verify(self._path, self._reading)
             if damage:
                 raise StreamError(f"{self._path} was written but cannot be read back: {damage[0]}; keep the original")
-            return Outcome(io.info(self._path), "\n".join(describe(io.info(self._path))))
+            info = io.info(self._path)
+            self._compare([signal.name for signal in info.signals if not signal.lossy])
+            return Outcome(info, "\n".join(describe(info)))
         return Outcome(None, f"{self._path.name} was written, but not read back: stopped before; keep the original")
+
+    def _compare(self, names: Sequence[str]) -> None:
+        """Compare every value of signals stored without loss: whoever removes the originals relies on it."""
+        copy = io.load(self._path)
+        for name in names:
+            found = compare(self._dataset.signals[name], copy.signals[name], name, lambda count: self._reading(1.0))
+            if found.different:
+                raise StreamError(f"{found.describe()}; keep the original")
 
     def _reading(self, done: float) -> None:
         if self._cancel.is_set():

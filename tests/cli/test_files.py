@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from esteemcore import cli, io
-from esteemcore.cli.compare import compare
 from esteemcore.events import SparseSI
+from esteemcore.io.compare import compare
 
 
 @pytest.fixture

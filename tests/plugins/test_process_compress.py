@@ -251,3 +251,19 @@ def test_choosing_a_file(app: Swift, tmp_path: Path, monkeypatch: pytest.MonkeyP
         store.choose_button.on_clicked()
         assert store.path.value == str(tmp_path / expected)
     store.close_window()
+
+
+def test_values_that_differ_from_the_original_are_found(app: Swift, tmp_path: Path, monkeypatch: Any) -> None:
+    item = app.add(spectra())
+    write = container_files.write
+
+    def changed(path: Path, dataset: io.Dataset, **options: Any) -> None:
+        write(path, dataset, **options)
+        for signal in dataset.signals.values():
+            np.asarray(signal.data)[0, 0, 0] += 1
+
+    monkeypatch.setattr(container_files, "write", changed)
+    store = opened(app, item, path=tmp_path / "a.esteem")
+    assert "1 of" in compress(app, store)
+    assert "keep the original" in store.message.value
+    assert not store.can_remove.value

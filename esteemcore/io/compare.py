@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from esteemcore import io
-from esteemcore.errors import FormatError
+from esteemcore._core.errors import FormatError
 from esteemcore.events import SparseSI
 from esteemcore.io.choose_codec import block_shape
+from esteemcore.io.dataset import Signal
 from esteemcore.io.export_blocks import EventBlocks
 from esteemcore.io.sparse_tiles import frame_of
+from esteemcore.io.stored_events import StoredEvents
 
 Piece = tuple[NDArray[Any], NDArray[Any], int]
 """Values of the original and of the copy, and how many there are with the zeros that are left out."""
@@ -53,7 +54,7 @@ class Difference:
         )
 
 
-def compare(original: io.Signal, copy: io.Signal, name: str, progress: Callable[[int], object]) -> Difference:
+def compare(original: Signal, copy: Signal, name: str, progress: Callable[[int], object]) -> Difference:
     """Read a signal and its copy, part by part, and compare all values.
 
     Parameters
@@ -102,7 +103,7 @@ def _dense(original: Any, copy: Any) -> Iterator[Piece]:
         yield a, b, a.size
 
 
-def _events(original: io.Signal, copy: io.Signal) -> Iterator[Piece]:
+def _events(original: Signal, copy: Signal) -> Iterator[Piece]:
     """Yield the counts of both, frame by frame; where the places of the counts differ, both as keys and counts."""
     pairs = zip(_frames(original.data), _frames(copy.data), strict=True)
     for a, b in pairs:
@@ -120,8 +121,8 @@ def _events(original: io.Signal, copy: io.Signal) -> Iterator[Piece]:
         yield dense[0], dense[1], size
 
 
-def _frames(events: SparseSI | io.StoredEvents) -> Iterator[SparseSI]:
-    if isinstance(events, io.StoredEvents):
+def _frames(events: SparseSI | StoredEvents) -> Iterator[SparseSI]:
+    if isinstance(events, StoredEvents):
         yield from events.frames()
     elif len(events.shape) == 4:
         for number in range(events.shape[0]):
