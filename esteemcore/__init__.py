@@ -10,7 +10,20 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "codec", "errors", "events", "fourd", "io", "lowrank", "optics", "scan", "simulate", "stream"]
+__all__ = [
+    "__version__",
+    "codec",
+    "errors",
+    "events",
+    "fourd",
+    "io",
+    "lowrank",
+    "multiframe",
+    "optics",
+    "scan",
+    "simulate",
+    "stream",
+]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import esteemcore
-from esteemcore import codec, errors, events, lowrank, optics, stream
+from esteemcore import codec, errors, events, lowrank, multiframe, optics, stream
 
 TREE = {
     errors.EsteemError: Exception,
@@ -31,6 +31,7 @@ EXPORTED = {
         "fourd",
         "io",
         "lowrank",
+        "multiframe",
         "optics",
         "scan",
         "simulate",
@@ -67,6 +68,31 @@ EXPORTED = {
     },
     events: {"EventTable", "SparseSI", "events_from_frames", "events_from_packed", "pack_bits", "unpack_bits"},
     lowrank: {"Components", "noise_weights", "pca", "truncated_svd"},
+    multiframe: {
+        "ORDERS",
+        "VISIT_ORDER",
+        "AcquiredFrame",
+        "FrameOrder",
+        "FrameRequest",
+        "MailSettings",
+        "Region",
+        "RegionFolder",
+        "SeriesFigures",
+        "SeriesPlan",
+        "SeriesResult",
+        "SeriesSettings",
+        "SessionFolder",
+        "acquire_series",
+        "figures_in_words",
+        "fit_region",
+        "frame_order",
+        "run_script",
+        "send_mail",
+        "spent",
+        "spent_in_words",
+        "sum_subpixels",
+        "virgin_areas",
+    },
     optics: {
         "Aberrations",
         "aberration_phase",

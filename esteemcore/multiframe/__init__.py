@@ -1,0 +1,43 @@
+"""Multi-frame experiments: plan the dose, acquire frame by frame to disk, see when it is enough."""
+
+from esteemcore.multiframe.acquire import (
+    VISIT_ORDER,
+    AcquiredFrame,
+    FrameRequest,
+    SeriesResult,
+    acquire_series,
+    sum_subpixels,
+)
+from esteemcore.multiframe.after import MailSettings, run_script, send_mail
+from esteemcore.multiframe.orders import ORDERS, FrameOrder, frame_order
+from esteemcore.multiframe.plan import SeriesFigures, SeriesPlan, spent
+from esteemcore.multiframe.region import Region, fit_region, virgin_areas
+from esteemcore.multiframe.session_folder import RegionFolder, SessionFolder
+from esteemcore.multiframe.settings import SeriesSettings
+from esteemcore.multiframe.words import figures_in_words, spent_in_words
+
+__all__ = [
+    "ORDERS",
+    "VISIT_ORDER",
+    "AcquiredFrame",
+    "FrameOrder",
+    "FrameRequest",
+    "MailSettings",
+    "Region",
+    "RegionFolder",
+    "SeriesFigures",
+    "SeriesPlan",
+    "SeriesResult",
+    "SeriesSettings",
+    "SessionFolder",
+    "acquire_series",
+    "figures_in_words",
+    "fit_region",
+    "frame_order",
+    "run_script",
+    "send_mail",
+    "spent",
+    "spent_in_words",
+    "sum_subpixels",
+    "virgin_areas",
+]

@@ -1,0 +1,147 @@
+"""Which signals can be recorded: what the instrument offers now."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from nion.utils import Registry
+
+from esteemcore import io
+from esteemcore.errors import ParameterError
+from nionswift_plugin.esteem_scan import devices
+
+MOST_CAMERAS = 1
+"""Cameras that can drive a scan at a time."""
+SPECTRA = ("eels", "eds")
+"""Values of ``signal_type`` of camera devices that give a spectrum, or rows that add up to one, for each place."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Detector:
+    """A signal that can be recorded.
+
+    Attributes
+    ----------
+    name : str
+        In the panel and in files.
+    kind : {"channel", "frames", "spectra"}
+        A channel of the scan device, the frames of a 4D camera, or spectra of an EELS camera or EDS detector.
+    source : HardwareSource
+    channel : int
+    channel_id : str
+        Of the scan device.
+    energy : Axis or None
+        Of spectra.
+    """
+
+    name: str
+    kind: Literal["channel", "frames", "spectra"]
+    source: Any
+    channel: int = -1
+    channel_id: str = ""
+    energy: io.Axis | None = None
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of a spectrum."""
+        return self.energy.size if self.energy is not None else 0
+
+    @property
+    def key(self) -> str:
+        """Name of the signal in files."""
+        return re.sub(r"[^A-Za-z0-9_-]+", "_", self.name).strip("_") or f"channel_{self.channel}"
+
+
+def find(scan_source: Any) -> list[Detector]:
+    """Return what can be recorded with a scan device: its channels, then the cameras that follow it."""
+    if scan_source is None:
+        return []
+    states = [scan_source.get_channel_state(index) for index in range(scan_source.channel_count)]
+    channels = [
+        Detector(state.name, "channel", scan_source, index, str(state.channel_id)) for index, state in enumerate(states)
+    ]
+    return channels + [_camera(camera) for camera in cameras()]
+
+
+def cameras() -> list[Any]:
+    """Return Nion's hardware sources of the cameras that can be recorded: packed one-bit frames, or spectra."""
+    found = list(devices.cameras())
+    more = sorted(Registry.get_components_by_type("camera_hardware_source"), key=lambda source: source.display_name)
+    return found + [source for source in more if source not in found and _is_spectrometer(source)]
+
+
+def _is_spectrometer(source: Any) -> bool:
+    return getattr(source.camera, "signal_type", None) in SPECTRA
+
+
+def _camera(source: Any) -> Detector:
+    if not _is_spectrometer(source):
+        return Detector(source.display_name, "frames", source)
+    parameters = source.get_current_frame_parameters()
+    parameters.set_parameter(devices.PACKED, False)
+    shape = tuple(source.get_expected_dimensions(parameters))
+    calibrator = source.camera.get_camera_calibrator(instrument_controller=source.camera)
+    energy = calibrator.get_signal_calibrations(parameters, shape)[-1]
+    axis = io.Axis("energy", shape[-1], energy.scale, energy.offset, energy.units)
+    return Detector(source.display_name, "spectra", source, energy=axis)
+
+
+def split(chosen: Sequence[Detector]) -> tuple[list[Detector], Detector | None]:
+    """Return the chosen channels and the camera.
+
+    Raises
+    ------
+    ParameterError
+        If nothing is chosen, only a camera, or more than one.
+    """
+    channels = [detector for detector in chosen if detector.kind == "channel"]
+    drivers = [detector for detector in chosen if detector.kind != "channel"]
+    if not channels:
+        raise ParameterError("choose at least one image signal to record: frames are placed by it")
+    if len(drivers) > MOST_CAMERAS:
+        raise ParameterError(
+            f"only one camera can drive the scan; choose one of {' and '.join(c.name for c in drivers)}"
+        )
+    return channels, drivers[0] if drivers else None
+
+
+def signals(
+    chosen: Sequence[Detector], shape: tuple[int, int], pixel_size_nm: float, *, compress: bool = True
+) -> dict[str, io.SeriesSignal]:
+    """Return what the series holds for each frame; frames of a 4D camera go into files of their own.
+
+    Parameters
+    ----------
+    chosen : sequence of Detector
+    shape : (int, int)
+    pixel_size_nm : float
+    compress : bool
+        Store spectra in our lossless codec; without it by zstd, which every reader of Zarr knows.
+    """
+    axes = tuple(
+        io.Axis(name, size, pixel_size_nm, -pixel_size_nm * (size - 1) / 2, "nm")
+        for name, size in zip("yx", shape, strict=True)
+    )
+    made = {}
+    for detector in chosen:
+        more = (detector.energy,) if detector.energy is not None else ()
+        if detector.kind != "frames":
+            made[detector.key] = io.SeriesSignal(
+                (*shape, *(axis.size for axis in more)),
+                np.float32,
+                (*axes, *more),
+                codec=None if compress else "zstd",
+                metadata={"unit": "counts"},
+            )
+    return made
+
+
+def bytes_beside(camera: Detector | None, shape: tuple[int, int]) -> int:
+    """Return the bytes of one scan with a 4D camera, packed."""
+    is_4d = camera is not None and camera.kind == "frames"
+    frame_shape = devices.packed_shape(camera.source) if camera is not None and is_4d else None
+    return 0 if frame_shape is None else shape[0] * shape[1] * frame_shape[0] * -(-frame_shape[1] // 8)

@@ -1,0 +1,122 @@
+"""What comes after a series: mail to a server on this computer, scripts good and bad; nothing of it raises."""
+
+from __future__ import annotations
+
+import email
+import socketserver
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from esteemcore import multiframe
+from esteemcore.errors import ParameterError
+
+
+class FakeServer(socketserver.TCPServer):
+    """An SMTP server without encryption or log-in that keeps what it gets."""
+
+    allow_reuse_address = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), FakeSession)
+        self.mails: list[bytes] = []
+        self.refuses = False
+        self.said: list[bytes] = []
+
+
+class FakeSession(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        assert isinstance(self.server, FakeServer)
+        self.wfile.write(b"220 fake\r\n")
+        while line := self.rfile.readline():
+            self.server.said.append(line.strip())
+            word = line[:4].upper()
+            if word == b"RCPT" and self.server.refuses:
+                self.wfile.write(b"550 no such user\r\n")
+            elif word == b"DATA":
+                self.wfile.write(b"354 go on\r\n")
+                mail = b""
+                while (text := self.rfile.readline()) != b".\r\n":
+                    mail += text
+                self.server.mails.append(mail)
+                self.wfile.write(b"250 taken\r\n")
+            elif word == b"QUIT":
+                self.wfile.write(b"221 bye\r\n")
+                return
+            else:
+                self.wfile.write(b"250 fine\r\n")
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer() as made:
+        thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield made
+        made.shutdown()
+        thread.join()
+
+
+def settings_of(server: FakeServer, **more: str) -> multiframe.MailSettings:
+    return multiframe.MailSettings("operator@example.org", "127.0.0.1", server.server_address[1], **more)  # type: ignore[arg-type]
+
+
+def test_a_mail_arrives(server: FakeServer) -> None:
+    said = multiframe.send_mail(settings_of(server), "Series region_001:\n done", "Dose 12 e/Å²")
+    assert said == ""
+    (mail,) = (email.message_from_bytes(text) for text in server.mails)
+    assert mail["To"] == mail["From"] == "operator@example.org"
+    assert mail["Subject"] == "Series region_001: done"
+    assert mail.get_payload(decode=True).decode() == "Dose 12 e/Å²\r\n"
+
+
+def test_a_password_never_goes_in_the_clear(server: FakeServer) -> None:
+    said = multiframe.send_mail(settings_of(server, user="me", password="secret"), "a", "b")
+    assert "no encryption" in said
+    assert server.mails == []
+    assert not any(b"AUTH" in line or b"secret" in line for line in server.said)
+    assert "secret" not in repr(settings_of(server, user="me", password="secret"))
+
+
+def test_a_refusal_and_an_absent_server_are_said(server: FakeServer) -> None:
+    server.refuses = True
+    assert "no such user" in multiframe.send_mail(settings_of(server), "a", "b")
+    port = server.server_address[1]
+    server.server_close()
+    said = multiframe.send_mail(multiframe.MailSettings("me@example.org", "127.0.0.1", port), "a", "b")
+    assert said.startswith("the mail was not sent (127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("to", "server", "port"), [("nobody", "x", 25), ("a b@c", "x", 25), ("a@b", " ", 25), ("a@b", "x", 0)]
+)
+def test_settings_that_cannot_work_are_refused(to: str, server: str, port: int) -> None:
+    with pytest.raises(ParameterError):
+        multiframe.MailSettings(to, server, port)
+
+
+def test_a_script_gets_the_results(tmp_path: Path) -> None:
+    script = tmp_path / "after.py"
+    script.write_text("from pathlib import Path\nPath(__file__).with_suffix('.txt').write_text(repr(results))\n")
+    assert multiframe.run_script(script, ()) == ""
+    assert (tmp_path / "after.txt").read_text() == "()"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = 1\nraise ValueError('oh')", "line 2 failed (ValueError: oh)"),
+        ("import sys\nsys.exit(3)", "line 2 failed (SystemExit: 3)"),
+        ("x = (", "failed (SyntaxError"),
+        ("import sys\nsys.exit(0)", ""),
+    ],
+)
+def test_a_script_that_fails_harms_nothing(tmp_path: Path, text: str, words: str) -> None:
+    script = tmp_path / "after.py"
+    script.write_text(text)
+    said = multiframe.run_script(script, ())
+    assert words in said
+    assert bool(said) == bool(words)
+    assert "does not exist" in multiframe.run_script(tmp_path / "none.py", ())
