@@ -13,7 +13,7 @@ from esteemcore._core import checks
 from esteemcore._core.errors import FormatError, ParameterError
 from esteemcore.codec import eels_blocks, frame, parts, spectra
 from esteemcore.codec.eels_bounded import EelsBoundedCodec
-from esteemcore.codec.energy_blocks import Blocks, automatic_blocks, channel_blocks, energy_axis
+from esteemcore.codec.energy_blocks import Blocks, automatic_blocks, channel_blocks, energy_axis, rising_blocks
 from esteemcore.codec.outliers import channel_noise, find_outliers
 
 OUTLIERS = ("remove", "keep")
@@ -159,20 +159,22 @@ class EelsBlocksCodec:
         checks.not_negative("readout_sigma", self.readout_sigma)
         if self.outlier_sigma is not None:
             checks.positive("outlier_sigma", self.outlier_sigma)
+        if self.blocks is not None:
+            rising_blocks(self.blocks)
 
     @property
     def config(self) -> dict[str, Any]:
         """Choices of the encoder."""
         choices = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         if self.blocks is not None:
-            choices["blocks"] = [list(block) for block in self.blocks]
+            choices["blocks"] = [list(block) for block in rising_blocks(self.blocks)]
         return choices
 
     def encode(self, data: ArrayLike, /) -> bytes:
         """Return the block of an array (..., energy); each spectrum image of a series is coded by itself."""
         array = spectra.checked(data)
         rows = spectra.as_rows(array)
-        blocks = _blocks_of(rows) if self.blocks is None else channel_blocks(self.blocks, array.shape[-1])
+        blocks = choose_blocks(rows) if self.blocks is None else channel_blocks(self.blocks, array.shape[-1])
         choices = eels_blocks.BlockChoices(
             blocks=blocks,
             n_components=self.n_components,
@@ -223,8 +225,29 @@ def _groups(shape: tuple[int, ...]) -> list[slice]:
     return [slice(i * pixels + g.start, i * pixels + g.stop) for i in range(frames) for g in of_one]
 
 
-def _blocks_of(rows: NDArray[Any]) -> list[tuple[int, int, int]]:
-    """Return blocks chosen from the mean of the spectra, without what is no number and without outliers."""
+def choose_blocks(rows: NDArray[Any]) -> list[tuple[int, int, int]]:
+    """Return blocks in channels that suit the mean of some spectra, as `encode_eels` chooses them.
+
+    What is no number and what are outliers are left out of the mean; see `energy_blocks.automatic_blocks`.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (pixels, channels)
+        Spectra.
+
+    Returns
+    -------
+    list of (int, int, int)
+        First channel, channel after the last one, factor; they cover the spectrum.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from esteemcore.codec.eels import choose_blocks
+    >>> spectrum = 1e6 * np.arange(100, 612.0) ** -1.5
+    >>> choose_blocks(np.random.default_rng(0).poisson(spectrum, (400, 512)))
+    [(0, 512, 64)]
+    """
     if not rows.size:
         return [(0, rows.shape[1], 1)] if rows.shape[1] else []
     x = rows[:: -(-rows.size // spectra.GROUP)].astype(np.float64)
@@ -237,4 +260,4 @@ def _blocks_of(rows: NDArray[Any]) -> list[tuple[int, int, int]]:
     return automatic_blocks(x.mean(axis=0), channel_noise(x) / np.sqrt(n))
 
 
-__all__ = ["EelsBlocksCodec", "EelsBoundedCodec", "decode_eels", "encode_eels"]
+__all__ = ["EelsBlocksCodec", "EelsBoundedCodec", "choose_blocks", "decode_eels", "encode_eels"]

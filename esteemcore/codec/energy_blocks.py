@@ -12,6 +12,7 @@ from scipy import linalg, ndimage, sparse
 
 from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
+from esteemcore.codec.spectra import MOST_CHANNELS
 
 Blocks = Sequence[tuple[float, float, int]]
 
@@ -65,6 +66,14 @@ def channel_blocks(blocks: Blocks, channels: int, energy_ev: ArrayLike | None = 
     if at < channels:
         covered.append((at, channels, 1))
     return covered
+
+
+def rising_blocks(blocks: Blocks) -> list[tuple[int, int, int]]:
+    """Return the blocks of a spectrum of any length, in channels and as given, or raise as `channel_blocks` does."""
+    if not isinstance(blocks, Sequence) or isinstance(blocks, str):
+        raise ParameterError(f"blocks is {blocks!r}; expected a list of (start, stop, factor)")
+    channel_blocks(blocks, MOST_CHANNELS)
+    return [(int(start), int(stop), int(factor)) for start, stop, factor in blocks]
 
 
 def energy_axis(energy_ev: ArrayLike, channels: int) -> NDArray[np.float64]:

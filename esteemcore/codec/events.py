@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from esteemcore._core import checks
 from esteemcore._core.errors import FormatError, ParameterError
-from esteemcore.codec import frame, maps, pixel_classes
+from esteemcore.codec import frame, maps, pixel_classes, spectra
 from esteemcore.events import SparseSI
 
 ID = "esteem.events"
@@ -27,8 +27,9 @@ SEGMENT_BITS, PLACES_BITS = 26.0, 400.0
 SEGMENT_CHANNELS, SEGMENT_MOST = 64, 65536.0
 """Most channels of a segment, and most bits of one with several channels: what random access reads in vain."""
 
-LEAST_ROWS = 2**20
-"""Channels of all classes together that are accepted however small ``max_values`` is."""
+LEAST_ROWS = 2 * spectra.MOST_CHANNELS
+"""Channels of all classes together that are accepted however small ``max_values`` is: an encoder writes no more for
+few pixels, which are one class and the places of the dense channels."""
 
 _COLUMNS = 5
 _DTYPES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -55,7 +56,7 @@ def encode_events(si: SparseSI | ArrayLike) -> bytes:
     Raises
     ------
     ParameterError
-        If a count is negative or above 4,294,967,295.
+        If a count is negative or above 4,294,967,295, or if there are more than 1,048,576 channels.
 
     References
     ----------
@@ -75,6 +76,7 @@ def encode_events(si: SparseSI | ArrayLike) -> bytes:
     low, high = (int(sparse.count.min()), int(sparse.count.max())) if sparse.count.size else (1, 1)
     if low < 0 or high > 0xFFFFFFFF:
         raise ParameterError(f"the spectrum image holds counts of {low} to {high}; expected 0 to {0xFFFFFFFF}")
+    spectra.few_channels(sparse.shape)
     count = sparse.count.astype(np.uint32, copy=False)
     config = {"dtype": sparse.dtype.name, "hits": len(count), "shape": list(sparse.shape)}
     by_channel = _encode_channels(sparse, count, config)

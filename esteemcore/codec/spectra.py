@@ -16,6 +16,8 @@ GROUP = 1 << 23
 """Voxels that are coded together, at most, unless one spectrum has more; bounds the memory."""
 MAX_VALUES = 1 << 29
 """Most voxels that a block may hold unless the caller says otherwise (2 GB of float32)."""
+MOST_CHANNELS = 1 << 20
+"""Channels of a spectrum, at most, that the codecs of spectra and of events take: their tables have rows for each."""
 
 
 def checked(data: ArrayLike) -> NDArray[Any]:
@@ -26,7 +28,23 @@ def checked(data: ArrayLike) -> NDArray[Any]:
             f"the spectrum image has shape {array.shape} and dtype {array.dtype}; expected integers or floats of up to "
             "64 bits, (y, x, energy) or (frame, y, x, energy)"
         )
+    few_channels(array.shape)
     return array
+
+
+def few_channels(shape: tuple[int, ...]) -> None:
+    """Refuse spectra with more channels than the codecs take, where the last axis often is none of energy.
+
+    Raises
+    ------
+    ParameterError
+        If there are more than `MOST_CHANNELS`.
+    """
+    if shape[-1] > MOST_CHANNELS:
+        raise ParameterError(
+            f"the spectrum image has shape {shape}, so {shape[-1]:,} channels; up to {MOST_CHANNELS:,} can be encoded: "
+            "put energy last, bin the channels, or use encode_lossless, which takes any shape"
+        )
 
 
 def matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:

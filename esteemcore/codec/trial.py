@@ -14,8 +14,8 @@ from esteemcore import codec
 from esteemcore._core.errors import ParameterError
 
 METHODS = ("lossless", "events", "eels-bounded", "eels-blocks")
-MOST_BYTES = 2 * 2**30
-"""Largest data that are tried: result and residual are as large again."""
+MOST_BYTES, MOST_VOXELS = 2 * 2**30, 2**29
+"""Largest data that are tried, in bytes and in voxels: the result is as large again, the residual has 4 bytes a voxel."""
 
 TILE_BYTES = 16 * 2**20
 """Spectra that are encoded together, as in a container; coarse blocks take a whole spectrum image."""
@@ -60,7 +60,8 @@ class Trial:
         Shape and dtype of what was given.
     residual : ndarray of float32
         Decoded minus given, in units of the noise: ``sqrt(gain max(given, gain) + readout_sigma²)``, so that a value
-        below one electron has the noise of one.
+        below one electron has the noise of one. Zero where NaN and infinities came back as they were, infinite where
+        they, or finite values, did not.
     raw_bytes, stored_bytes : int
     largest_sigma, rms_sigma : float
         Of the residual.
@@ -103,13 +104,25 @@ def run(data: Any, choices: Choices, step: Callable[[float], None]) -> Trial:
     Raises
     ------
     EsteemError
-        If the codec cannot hold these values.
+        If the data are too large, no spectra, or hold values that the codec cannot.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from esteemcore.codec import trial
+    >>> counts = np.random.default_rng(0).poisson(30, (8, 8, 64)).astype(np.float32)
+    >>> tried = trial.run(counts, trial.Choices("eels-bounded", bound_sigma=1.0), lambda done: None)
+    >>> tried.ratio > 5, tried.largest_sigma <= 1
+    (True, True)
     """
-    size = math.prod(data.shape) * np.dtype(data.dtype).itemsize
-    if size > MOST_BYTES:
+    voxels, dtype = math.prod(data.shape), np.dtype(data.dtype)
+    if not voxels or not data.shape or dtype.kind not in "iuf":
+        raise ParameterError(f"the data have shape {data.shape} and dtype {dtype}; expected some spectra (..., energy)")
+    if voxels * dtype.itemsize > MOST_BYTES or voxels > MOST_VOXELS:
         raise ParameterError(
-            f"the data have {size / 1e9:,.1f} GB and the preview takes up to {MOST_BYTES / 1e9:,.1f} GB; select a part "
-            "of them or compress them to a container, which takes any size"
+            f"the data have {voxels:,} voxels, {voxels * dtype.itemsize / 1e9:,.1f} GB, and the preview takes up to "
+            f"{MOST_VOXELS:,} voxels, {MOST_BYTES / 1e9:,.1f} GB; select a part of them or compress them to a "
+            "container, which takes any size"
         )
     given = np.asarray(data)
     images = given.reshape(-1, *((1,) * max(3 - given.ndim, 0)), *given.shape[-3:])
@@ -125,10 +138,11 @@ def run(data: Any, choices: Choices, step: Callable[[float], None]) -> Trial:
         step((done + 0.5) / len(places))
         stored += len(block)
         decoded[f, y : y + rows] = _decode(block)
-        error = _in_sigmas(part, decoded[f, y : y + rows], choices)
-        residual[f, y : y + rows] = error
-        squares += float(np.square(error).sum())
-        largest = max(largest, float(np.abs(error).max(initial=0)))
+        for row, given_row, decoded_row in zip(range(y, y + rows), part, decoded[f, y : y + rows], strict=False):
+            error = _in_sigmas(given_row, decoded_row, choices)
+            residual[f, row] = error
+            squares += float(np.square(error).sum())
+            largest = max(largest, float(np.abs(error).max(initial=0)))
         step((done + 1) / len(places))
     rms = (squares / max(given.size, 1)) ** 0.5
     return Trial(decoded.reshape(given.shape), residual.reshape(given.shape), given.nbytes, stored, largest, rms)
@@ -155,8 +169,10 @@ def _decode(block: bytes) -> NDArray[Any]:
 
 
 def _in_sigmas(given: NDArray[Any], decoded: NDArray[Any], choices: Choices) -> NDArray[np.float64]:
+    """Return decoded minus given in units of the noise; infinite where one is no number that the other is."""
     x, y = given.astype(np.float64), decoded.astype(np.float64)
-    finite = np.isfinite(x)
-    noise = np.sqrt(choices.gain * np.maximum(np.where(finite, x, 0), choices.gain) + choices.readout_sigma**2)
-    error: NDArray[np.float64] = np.where(finite, (y - np.where(finite, x, 0)) / noise, 0.0)
+    noise = np.sqrt(choices.gain * np.maximum(np.where(np.isfinite(x), x, 0), choices.gain) + choices.readout_sigma**2)
+    with np.errstate(invalid="ignore"):
+        error = np.where((x == y) | (np.isnan(x) & np.isnan(y)), 0.0, (y - x) / noise)
+    error[np.isnan(error)] = np.inf
     return error

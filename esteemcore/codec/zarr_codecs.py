@@ -6,6 +6,7 @@ store without making it dense.
 
 from __future__ import annotations
 
+import abc
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -47,24 +48,27 @@ class _Serializer(ArrayBytesCodec):
         self._check(len(shape), dtype.to_native_dtype())
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:
-        """Refuse: the size depends on the values."""
+        """Refuse, as Zarr asks of codecs whose size depends on the values."""
         raise NotImplementedError
 
+    @abc.abstractmethod
     def _check(self, ndim: int, dtype: np.dtype[Any]) -> None:
-        raise NotImplementedError
+        """Raise `ParameterError` for arrays that the codec is not made for."""
 
+    @abc.abstractmethod
     def _encode(self, chunk: NDArray[Any]) -> bytes:
-        raise NotImplementedError
+        """Return the block of a chunk."""
 
-    def _decode(self, block: bytes, most: int) -> NDArray[Any]:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _decode(self, block: bytes, most: int, most_bytes: int) -> NDArray[Any]:
+        """Return the chunk of a block, which may ask for no more values, and no more bytes, than the chunk has."""
 
     def _encode_sync(self, chunk_array: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
         return chunk_spec.prototype.buffer.from_bytes(self._encode(np.asarray(chunk_array.as_numpy_array())))
 
     def _decode_sync(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
-        chunk = self._decode(chunk_bytes.to_bytes(), math.prod(chunk_spec.shape))
-        dtype = chunk_spec.dtype.to_native_dtype()
+        dtype, most = chunk_spec.dtype.to_native_dtype(), max(math.prod(chunk_spec.shape), 1)
+        chunk = self._decode(chunk_bytes.to_bytes(), most, most * dtype.itemsize)
         if chunk.shape != chunk_spec.shape or chunk.dtype != dtype.newbyteorder("="):
             raise FormatError(
                 f"the chunk holds {chunk.dtype} {chunk.shape}; the array has chunks of {dtype} {chunk_spec.shape}"
@@ -93,7 +97,7 @@ class EventsZarrCodec(_Serializer):
     def _encode(self, chunk: NDArray[Any]) -> bytes:
         return encode_events(chunk)
 
-    def _decode(self, block: bytes, most: int) -> NDArray[Any]:
+    def _decode(self, block: bytes, most: int, most_bytes: int) -> NDArray[Any]:
         return decode_events(block, max_values=most).to_dense()
 
 
@@ -112,5 +116,5 @@ class BinaryFramesZarrCodec(_Serializer):
     def _encode(self, chunk: NDArray[Any]) -> bytes:
         return encode_binary(chunk)
 
-    def _decode(self, block: bytes, most: int) -> NDArray[Any]:
+    def _decode(self, block: bytes, most: int, most_bytes: int) -> NDArray[Any]:
         return decode_binary(block, max_values=most)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import abc
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from esteemcore._core.errors import FormatError, ParameterError
+from esteemcore.codec.eels import OUTLIER_SIGMA, EelsBlocksCodec
 from esteemcore.codec.eels_bounded import EelsBoundedCodec
+from esteemcore.codec.energy_blocks import Blocks, rising_blocks
 from esteemcore.codec.lossless import LosslessCodec, decode_lossless
 from esteemcore.codec.zarr_codecs import _Serializer
 
@@ -36,12 +39,34 @@ class _Configured(_Serializer):
         """Return the codec's entry in Zarr metadata."""
         return {"name": self.name, "configuration": self._configuration()}
 
+    @abc.abstractmethod
     def _configuration(self) -> dict[str, JSON]:
-        raise NotImplementedError
+        """Return the choices of the encoder."""
+
+
+class _Spectra(_Configured):
+    """A serializer of spectra (..., energy) in one of the two codecs that lose something."""
+
+    @abc.abstractmethod
+    def _codec(self) -> EelsBoundedCodec | EelsBlocksCodec:
+        """Return the codec with these choices."""
+
+    def _configuration(self) -> dict[str, JSON]:
+        return self._codec().config
+
+    def _check(self, ndim: int, dtype: np.dtype[Any]) -> None:
+        if ndim < 1 or dtype.kind not in "iuf" or dtype.itemsize > 8:
+            raise ParameterError(f"{self.name} stores integers or floats (..., energy); the array has dtype {dtype}")
+
+    def _encode(self, chunk: NDArray[Any]) -> bytes:
+        return self._codec().encode(chunk.astype(chunk.dtype.newbyteorder("="), copy=False))
+
+    def _decode(self, block: bytes, most: int, most_bytes: int) -> NDArray[Any]:
+        return self._codec().decode_up_to(block, most)
 
 
 @dataclass(frozen=True)
-class EelsBoundedZarrCodec(_Configured):
+class EelsBoundedZarrCodec(_Spectra):
     """Serializer ``esteem.eels-bounded`` for spectra (..., energy): lossy, the error bounded on every voxel.
 
     Parameters are those of `EelsBoundedCodec`. The prediction averages over the pixels of a chunk: chunks of some
@@ -60,18 +85,32 @@ class EelsBoundedZarrCodec(_Configured):
     def _codec(self) -> EelsBoundedCodec:
         return EelsBoundedCodec(self.bound_sigma, self.gain, self.readout_sigma)
 
-    def _configuration(self) -> dict[str, JSON]:
-        return self._codec().config
 
-    def _check(self, ndim: int, dtype: np.dtype[Any]) -> None:
-        if ndim < 1 or dtype.kind not in "iuf" or dtype.itemsize > 8:
-            raise ParameterError(f"{self.name} stores integers or floats (..., energy); the array has dtype {dtype}")
+@dataclass(frozen=True)
+class EelsBlocksZarrCodec(_Spectra):
+    """Serializer ``esteem.eels-blocks`` for spectra (..., energy): lossy, coarse blocks of channels.
 
-    def _encode(self, chunk: NDArray[Any]) -> bytes:
-        return self._codec().encode(chunk.astype(chunk.dtype.newbyteorder("="), copy=False))
+    Parameters are those of `EelsBlocksCodec`; without blocks each chunk chooses its own. The principal components are
+    those of a chunk: make a chunk of a whole spectrum image.
+    """
 
-    def _decode(self, block: bytes, most: int) -> NDArray[Any]:
-        return self._codec().decode_up_to(block, most)
+    blocks: Blocks | None = None
+    n_components: int = 30
+    smoothing: bool = True
+    outliers: str = "remove"
+    outlier_sigma: float | None = OUTLIER_SIGMA
+    gain: float = 1.0
+    readout_sigma: float = 0.0
+
+    name: ClassVar[str] = "esteem.eels-blocks"
+
+    def __post_init__(self) -> None:
+        checked = self._codec()
+        if checked.blocks is not None:  # hashable, as Zarr wants its codecs
+            object.__setattr__(self, "blocks", tuple(rising_blocks(checked.blocks)))
+
+    def _codec(self) -> EelsBlocksCodec:
+        return EelsBlocksCodec(**{field.name: getattr(self, field.name) for field in fields(self)})
 
 
 @dataclass(frozen=True)
@@ -92,5 +131,5 @@ class LosslessZarrCodec(_Configured):
     def _encode(self, chunk: NDArray[Any]) -> bytes:
         return LosslessCodec(self.level).encode(chunk.astype(chunk.dtype.newbyteorder("="), copy=False))
 
-    def _decode(self, block: bytes, most: int) -> NDArray[Any]:
-        return decode_lossless(block, max_bytes=most * 64)
+    def _decode(self, block: bytes, most: int, most_bytes: int) -> NDArray[Any]:
+        return decode_lossless(block, max_bytes=most_bytes)

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from esteemcore.codec.registry import Codec
 
 ZSTD = "zstd"
-EVENTS, BINARY, LOSSLESS, BOUNDED = "esteem.events", "esteem.binary-frames", "esteem.lossless", "esteem.eels-bounded"
-STORED = (ZSTD, EVENTS, BINARY, LOSSLESS, BOUNDED)
+EVENTS, BINARY, LOSSLESS = "esteem.events", "esteem.binary-frames", "esteem.lossless"
+BOUNDED, BLOCKS = "esteem.eels-bounded", "esteem.eels-blocks"
+STORED = (ZSTD, EVENTS, BINARY, LOSSLESS, BOUNDED, BLOCKS)
 """Codecs that plain Zarr finds too, by their entry points; a container has no others."""
 
 EXACT = (ZSTD, EVENTS, BINARY, LOSSLESS)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import zarr
 
 from esteemcore.codec.eels import encode_eels
 from esteemcore.codec.lossless import encode_lossless
+from esteemcore.codec.zarr_eels import EelsBlocksZarrCodec
 
 GOLDEN = Path(__file__).parent / "golden"
 BLOCKS = [(0, 20, 4), (20, 30, 1), (30, 64, 16)]
@@ -21,6 +23,16 @@ def spectra() -> np.ndarray:
     return counts
 
 
+def write_zarr(path: Path) -> None:
+    """Write the spectrum image as a Zarr array of one chunk, the last row and column of which are beyond its shape."""
+    counts, serializer = spectra(), EelsBlocksZarrCodec(BLOCKS, outliers="keep")
+    array = zarr.create_array(
+        path, shape=counts.shape, dtype="f4", chunks=(9, 10, 64), serializer=serializer, compressors=None,
+        filters=None, fill_value=0,
+    )  # fmt: skip
+    array[...] = counts
+
+
 if __name__ == "__main__":
     (GOLDEN / "eels_blocks_v1.bin").write_bytes(encode_eels(spectra(), blocks=BLOCKS, outliers="keep", readout_sigma=2))
     (GOLDEN / "eels_bounded_v1.bin").write_bytes(encode_eels(spectra(), bound_sigma=0.5, readout_sigma=2))
@@ -28,3 +40,4 @@ if __name__ == "__main__":
     (GOLDEN / "eels_bounded_int_v1.bin").write_bytes(encode_eels(whole, bound_sigma=0.5, readout_sigma=2))
     roots = np.sqrt(np.arange(2 * 3 * 40, dtype=np.float32)).reshape(2, 3, 40) * np.float32(-1)
     (GOLDEN / "lossless_v1.bin").write_bytes(encode_lossless(roots))
+    write_zarr(GOLDEN / "eels_blocks_v1.zarr")
