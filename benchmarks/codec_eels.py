@@ -1,10 +1,11 @@
 """EELS codecs: size, time, error and element maps of ours beside zip, zstd, bitshuffle, SZ3 and zfp, one thread.
 
-``python -m benchmarks.codec_eels [--frames N] [--json FILE]``. Frames of 60 x 94 pixels and 2048 channels, float32, 46.2
-MB, of one specimen, each with its own shot noise (8 counts per electron), readout noise (3 counts) and cosmic rays. SZ3
-and zfp come with hdf5plugin and run on the variance-stabilised values, where an absolute error is one in units of the
-noise. Map errors are relative to the mean of the map of the noise-free truth, over pixels that no cosmic ray hit: of each
-frame (bias and RMSE over all frames), and of the sum of the frames, whose noise is less but whose bias is not.
+``python -m benchmarks.codec_eels [--frames N] [--json FILE]``. Frames of 60 x 94 pixels and 2048 channels, float32,
+46.2 MB, of one specimen, each with its own shot noise (8 counts per electron), readout noise (3 counts) and cosmic
+rays. SZ3 and zfp come with hdf5plugin and run on the variance-stabilised values, where an absolute error is one in
+units of the noise. Map errors are relative to the mean of the map of the noise-free truth, over pixels that no cosmic
+ray hit: of each frame (bias and RMSE over all frames), and of the sum of the frames, whose noise is less but whose
+bias is not.
 """
 
 from __future__ import annotations

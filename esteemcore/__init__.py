@@ -20,6 +20,7 @@ __all__ = [
     "lowrank",
     "multiframe",
     "optics",
+    "register",
     "scan",
     "simulate",
     "stream",

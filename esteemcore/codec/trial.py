@@ -15,7 +15,7 @@ from esteemcore._core.errors import ParameterError
 
 METHODS = ("lossless", "events", "eels-bounded", "eels-blocks")
 MOST_BYTES, MOST_VOXELS = 2 * 2**30, 2**29
-"""Largest data that are tried, in bytes and in voxels: the result is as large again, the residual has 4 bytes a voxel."""
+"""Largest data that are tried, in bytes and in voxels: the result is as large again, the residual 4 bytes a voxel."""
 
 TILE_BYTES = 16 * 2**20
 """Spectra that are encoded together, as in a container; coarse blocks take a whole spectrum image."""

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import esteemcore
-from esteemcore import codec, errors, events, lowrank, multiframe, optics, stream
+from esteemcore import codec, errors, events, lowrank, multiframe, optics, register, stream
 
 TREE = {
     errors.EsteemError: Exception,
@@ -33,6 +33,7 @@ EXPORTED = {
         "lowrank",
         "multiframe",
         "optics",
+        "register",
         "scan",
         "simulate",
         "stream",
@@ -92,6 +93,18 @@ EXPORTED = {
         "spent_in_words",
         "sum_subpixels",
         "virgin_areas",
+    },
+    register: {
+        "Accumulated",
+        "Accumulator",
+        "Alignment",
+        "Diagnosis",
+        "DriftTracker",
+        "LiveAlignment",
+        "Placement",
+        "accumulate",
+        "align",
+        "diagnose",
     },
     optics: {
         "Aberrations",

@@ -203,7 +203,7 @@ def test_codecs_that_do_not_fit_are_refused(tmp_path, rng):
         ({"eels": "esteem.events"}, "whole counts"),
         ({"scan": "esteem.binary-frames"}, "4 axes"),
         ({"eels": "gzip"}, "no codec 'gzip'"),
-        ({"eels": "esteem.eels-blocks"}, "no codec 'esteem.eels-blocks' for containers"),
+        ({"adf": "esteem.eels-blocks"}, "stores spectra"),
         ({"eels": {"name": "esteem.lossless", "speed": 3}}, "cannot be used"),
         ({"eels": {"bound_sigma": 3}}, "expected a name"),
         ({"eels": {**BOUNDED, "bound_sigma": -1}}, "bound_sigma"),

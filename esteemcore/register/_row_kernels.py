@@ -1,0 +1,192 @@
+"""Compiled loops of the scan-line model: normal equations of each line, smoothing along the slow axis."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+STATISTICS = 8
+"""Sums over a frame: 1, r, r², I, r I, e², e² m and m² with reference r, sample I, residual e, prediction m."""
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def line_normal(
+    frame,
+    weight,
+    reference,
+    gradient_y,
+    gradient_x,
+    moved,
+    offset,
+    gain,
+    level,
+    noise,
+    slope,
+    floor,
+    normal,
+    right,
+    chi,
+    sums,
+):
+    """Write the normal equations of each line's displacement, and the statistics of the whole frame.
+
+    ``frame = gain * reference(x + moved) + level`` with noise of variance ``noise + slope * prediction``, at
+    least ``floor``. ``normal``
+    (lines, 3) gets the matrix (yy, yx, xx), ``right`` (lines, 2) the right side, ``chi`` (lines, 2) the sum of squared
+    residuals in units of the noise and the number of samples.
+    """
+    rows, columns = frame.shape
+    height, width = reference.shape
+    sums[:] = 0.0
+    one, zero = np.float32(1), np.float32(0)
+    g, base = np.float32(gain), np.float32(level)
+    v0, v1 = np.float32(noise), np.float32(slope)
+    least = np.float32(floor)
+    for i in range(rows):
+        a00 = a01 = a11 = b0 = b1 = zero
+        s1 = sr = srr = si = sri = see = seem = smm = sq = zero
+        y = i + moved[i, 0] + offset
+        y0 = math.floor(y)
+        if y0 >= 0 and y0 < height - 1:
+            x = moved[i, 1] + offset
+            x0 = math.floor(x)
+            fy, fx = y - y0, x - x0
+            w00, w01 = np.float32((1 - fy) * (1 - fx)), np.float32((1 - fy) * fx)
+            w10, w11 = np.float32(fy * (1 - fx)), np.float32(fy * fx)
+            for j in range(max(0, -x0), min(columns, width - 1 - x0)):
+                p = j + x0
+                r = (
+                    w00 * reference[y0, p] + w01 * reference[y0, p + 1]
+                    + w10 * reference[y0 + 1, p] + w11 * reference[y0 + 1, p + 1]
+                )  # fmt: skip
+                dy = g * (
+                    w00 * gradient_y[y0, p] + w01 * gradient_y[y0, p + 1]
+                    + w10 * gradient_y[y0 + 1, p] + w11 * gradient_y[y0 + 1, p + 1]
+                )  # fmt: skip
+                dx = g * (
+                    w00 * gradient_x[y0, p] + w01 * gradient_x[y0, p + 1]
+                    + w10 * gradient_x[y0 + 1, p] + w11 * gradient_x[y0 + 1, p + 1]
+                )  # fmt: skip
+                value = frame[i, j]
+                used = weight[i, j] if dy * dy + dx * dx > zero else zero
+                m = g * r + base
+                e = value - m
+                w = used * (one / max(v0 + v1 * m, least))
+                a00 += w * dy * dy
+                a01 += w * dy * dx
+                a11 += w * dx * dx
+                b0 += w * dy * e
+                b1 += w * dx * e
+                sq += w * e * e
+                s1 += used
+                sr += used * r
+                srr += used * r * r
+                si += used * value
+                sri += used * r * value
+                ee = used * e * e
+                see += ee
+                seem += ee * m
+                smm += used * m * m
+        normal[i, 0], normal[i, 1], normal[i, 2] = a00, a01, a11
+        right[i, 0], right[i, 1] = b0, b1
+        chi[i, 0], chi[i, 1] = sq, s1
+        sums[0] += s1
+        sums[1] += sr
+        sums[2] += srr
+        sums[3] += si
+        sums[4] += sri
+        sums[5] += see
+        sums[6] += seem
+        sums[7] += smm
+
+
+@njit(cache=True, nogil=True)
+def smooth_lines(normal, right, correlation, innovation, scale, state, variance, lagged):
+    """Solve for the displacements of the lines from their normal equations and an AR(1) prior; return nothing.
+
+    Minimises ``sum_i (x_i' N_i x_i - 2 x_i' r_i) + sum_i scale_i |x_i - c x_(i-1)|² / q`` per axis with correlation c
+    (2,) and variance q (2,) of the innovation; ``state`` (lines, 2) gets x, ``variance`` (lines, 2, 2) its posterior
+    covariance and ``lagged`` (lines, 2, 2) that of x_i with x_(i+1). Block tridiagonal elimination (2x2 blocks).
+    """
+    n = normal.shape[0]
+    gain = np.empty((n, 2, 2))
+    inverse = np.empty((n, 2, 2))
+    half = np.empty((n, 2))
+    for i in range(n):
+        m00, m01, m10, m11 = normal[i, 0], normal[i, 1], normal[i, 1], normal[i, 2]
+        r0, r1 = right[i, 0], right[i, 1]
+        here = scale[i]
+        if i == 0:
+            m00 += here * (1 - correlation[0] ** 2) / innovation[0]
+            m11 += here * (1 - correlation[1] ** 2) / innovation[1]
+        else:
+            m00 += here / innovation[0]
+            m11 += here / innovation[1]
+            k0 = here * correlation[0] / innovation[0]
+            k1 = here * correlation[1] / innovation[1]
+            m00 -= k0 * gain[i - 1, 0, 0]
+            m01 -= k0 * gain[i - 1, 0, 1]
+            m10 -= k1 * gain[i - 1, 1, 0]
+            m11 -= k1 * gain[i - 1, 1, 1]
+            r0 += k0 * half[i - 1, 0]
+            r1 += k1 * half[i - 1, 1]
+        u0 = u1 = 0.0
+        if i < n - 1:
+            after = scale[i + 1]
+            m00 += after * correlation[0] ** 2 / innovation[0]
+            m11 += after * correlation[1] ** 2 / innovation[1]
+            u0 = after * correlation[0] / innovation[0]
+            u1 = after * correlation[1] / innovation[1]
+        determinant = m00 * m11 - m01 * m10
+        i00, i01 = m11 / determinant, -m01 / determinant
+        i10, i11 = -m10 / determinant, m00 / determinant
+        inverse[i, 0, 0], inverse[i, 0, 1], inverse[i, 1, 0], inverse[i, 1, 1] = i00, i01, i10, i11
+        gain[i, 0, 0], gain[i, 0, 1], gain[i, 1, 0], gain[i, 1, 1] = i00 * u0, i01 * u1, i10 * u0, i11 * u1
+        half[i, 0] = i00 * r0 + i01 * r1
+        half[i, 1] = i10 * r0 + i11 * r1
+    state[n - 1] = half[n - 1]
+    variance[n - 1] = inverse[n - 1]
+    for i in range(n - 2, -1, -1):
+        for a in range(2):
+            state[i, a] = half[i, a] + gain[i, a, 0] * state[i + 1, 0] + gain[i, a, 1] * state[i + 1, 1]
+            for b in range(2):
+                lagged[i, a, b] = gain[i, a, 0] * variance[i + 1, 0, b] + gain[i, a, 1] * variance[i + 1, 1, b]
+        for a in range(2):
+            for b in range(2):
+                variance[i, a, b] = inverse[i, a, b] + lagged[i, a, 0] * gain[i, b, 0] + lagged[i, a, 1] * gain[i, b, 1]
+
+
+@njit(cache=True, nogil=True)
+def sample_normal(
+    frame, weight, reference, gradient_y, gradient_x, moved, offset, gain, level, noise, slope, floor, normal, right
+):
+    """Write the normal equations of each sample's displacement: ``normal`` (3, y, x) and ``right`` (2, y, x).
+
+    As `line_normal`, with a displacement ``moved`` (y, x, 2) of each sample.
+    """
+    height, width = reference.shape
+    for i in range(frame.shape[0]):
+        for j in range(frame.shape[1]):
+            for a in range(3):
+                normal[a, i, j] = 0.0
+            right[0, i, j] = right[1, i, j] = 0.0
+            y, x = i + moved[i, j, 0] + offset, j + moved[i, j, 1] + offset
+            y0, x0 = math.floor(y), math.floor(x)
+            if y0 < 0 or y0 >= height - 1 or x0 < 0 or x0 >= width - 1 or weight[i, j] == 0:
+                continue
+            fy, fx = y - y0, x - x0
+            w00, w01, w10, w11 = (1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx
+            r = dy = dx = 0.0
+            for p in range(2):
+                for q in range(2):
+                    share = (w11 if q else w10) if p else (w01 if q else w00)
+                    r += share * reference[y0 + p, x0 + q]
+                    dy += share * gain * gradient_y[y0 + p, x0 + q]
+                    dx += share * gain * gradient_x[y0 + p, x0 + q]
+            m = gain * r + level
+            w = weight[i, j] / max(noise + slope * m, floor)
+            e = frame[i, j] - m
+            normal[0, i, j], normal[1, i, j], normal[2, i, j] = w * dy * dy, w * dy * dx, w * dx * dx
+            right[0, i, j], right[1, i, j] = w * dy * e, w * dx * e

@@ -1,0 +1,281 @@
+r"""Is a frame where it seems to be, or one unit cell farther? Decided on what in the image is not periodic.
+
+Let R(x) be the mean of other frames and d a displacement by which R nearly repeats itself. A frame I, corrected for its
+lines, that seems to lie at 0 may just as well lie at d. With D = R(x + d) - R(x) and M the mean of both,
+
+.. math:: T = -2 \sum_x w (I - M) \tilde D, \quad E = \sum_x w D \tilde D
+
+is +E on average if it lies at 0 and -E if it lies at d, whatever noise R has. D̃ is D without what the noise of R may
+have made. The log likelihood ratio of the two places is 2 T E / var(T); the variance follows from the power spectrum of
+the residuals. All is done on a grid of half the resolution, blurred, without the lowest frequencies.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+
+from esteemcore.register import _splat_kernels as kernels
+from esteemcore.register.grid import Grid, Image, gaussian_taps, spread
+from esteemcore.register.lines import LEAST_NOISE, Frame
+
+Floats = NDArray[np.float64]
+
+BLUR_PX = 1.5
+"""Blur before the resolution is halved."""
+LOW_PX = 16.0
+"""Shading wider than this (standard deviation) says nothing about the place."""
+ALIKE = 0.35
+"""Autocorrelation from which a displacement is a possible hop."""
+EDGE = 2
+"""Pixels of the half resolution that are left out along the edge of the reference."""
+DOUBT = 3.0
+"""Differences within this many standard deviations of the noise of the reference do not count."""
+BY_CHANCE = 3 * 0.005 / DOUBT**2
+"""What noise brings to E per pixel: the mean of z² - 9 of a normal z beyond 3, three times that for uneven noise."""
+CLEAR = 3.0
+"""Standard deviations of T within which a frame says nothing of E."""
+MOST_HOPS = 16
+"""No more displacements than this are looked at, the nearest ones."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ratios:
+    """Log likelihood ratios of frames, seen place over hop.
+
+    Attributes
+    ----------
+    hops : ndarray, shape (h, 2)
+        Displacements (dy, dx) in px that a frame may be off by.
+    ratio : ndarray, shape (n, h)
+        ln p(frame | seen place) - ln p(frame | seen place + hop).
+    power : ndarray, shape (n, h)
+        What the ratio would be on average if the seen place is right: how well the two places can be told apart.
+    """
+
+    hops: Floats
+    ratio: Floats
+    power: Floats
+
+
+class Corrected:
+    """Frames on the common grid at half resolution, blurred, as sums and weights.
+
+    Parameters
+    ----------
+    grid : Grid
+        The common grid that holds all frames.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        self._pad = grid.pad
+        self._full = [np.zeros_like(grid.total) for _ in range(4)]
+        self._taps = gaussian_taps(BLUR_PX)
+        self.shape = self._full[0][::2, ::2].shape
+        self.size = (fft.next_fast_len(self.shape[0], True), fft.next_fast_len(self.shape[1], True))
+        fy, fx = fft.fftfreq(self.size[0])[:, None], fft.rfftfreq(self.size[1])[None]
+        self._frequency = fy, fx
+        self._low_pass = np.exp(-2 * np.pi**2 * (LOW_PX / 2) ** 2 * (fy**2 + fx**2)).astype(np.float32)
+
+    def image(self, frame: Frame, gain: float) -> tuple[Image, Image]:
+        """Return sum and weights of a frame, its counts divided by ``gain``."""
+        total, weights = self._full[:2]
+        total[:] = 0
+        weights[:] = 0
+        spread(frame.image, frame.weight, frame.moved, frame.visits.axis, float(self._pad), 1.0, total, weights)
+        small, cover = self.of_sums(total, weights)
+        small /= np.float32(gain)
+        return small, cover
+
+    def of_sums(self, total: Image, weights: Image) -> tuple[Image, Image]:
+        """Return sums and weights of the full grid, blurred, at half resolution."""
+        between, result = self._full[2:]
+        kernels.blur(total, self._taps, between, result)
+        small = result[::2, ::2].copy()
+        kernels.blur(weights, self._taps, between, result)
+        return small, result[::2, ::2].copy()
+
+    def detail(self, total: Image, weights: Image, least: float) -> tuple[NDArray[np.complex64], NDArray[np.bool_]]:
+        """Return the spectrum of ``total / weights`` without its local mean, and where it is known."""
+        known = weights > least
+        level = float(total[known].sum(dtype=np.float64) / max(weights[known].sum(dtype=np.float64), 1e-9))
+        image = np.where(known, total / np.where(known, weights, 1) - np.float32(level), np.float32(0))
+        shading = self.back(fft.rfft2(image, self.size) * self._low_pass)
+        shading /= np.maximum(self.back(fft.rfft2(known.astype(np.float32), self.size) * self._low_pass), 0.05)
+        return fft.rfft2(np.where(known, image - shading, np.float32(0)), self.size), known
+
+    def back(self, spectrum: NDArray[np.complex64], hop_px: Floats | None = None) -> Image:
+        """Return the image of a spectrum, R(x), or R(x + hop)."""
+        if hop_px is not None:
+            fy, fx = self._frequency
+            y = np.exp(1j * np.pi * fy * hop_px[0]).astype(np.complex64)  # half resolution: hop / 2 pixels
+            x = np.exp(1j * np.pi * fx * hop_px[1]).astype(np.complex64)
+            spectrum = spectrum * y * x
+        image: Image = fft.irfft2(spectrum, self.size)[: self.shape[0], : self.shape[1]]
+        return image
+
+
+def possible_hops(
+    corrected: Corrected,
+    spectrum: NDArray[np.complex64],
+    known: NDArray[np.bool_],
+    reach_px: float,
+    most: int = MOST_HOPS,
+) -> Floats:
+    """Return the displacements (h, 2) in px, nearest first, by which an image nearly repeats itself."""
+    rows, columns = (fft.next_fast_len(2 * n, True) for n in corrected.shape)
+    image = np.where(known, corrected.back(spectrum), np.float32(0))
+    inside = known.astype(np.float32)
+    f, g, m = (fft.rfft2(a, (rows, columns)) for a in (image, image**2, inside))
+    product = fft.irfft2(np.abs(f) ** 2, (rows, columns))
+    energy = fft.irfft2(g * np.conj(m), (rows, columns))
+    overlap = fft.irfft2(np.abs(m) ** 2, (rows, columns))
+    turned = energy[(-np.arange(rows)) % rows][:, (-np.arange(columns)) % columns]
+    enough = overlap > 0.3 * overlap[0, 0]
+    alike = np.where(enough, product / np.sqrt(np.maximum(energy * turned, 1e-12 * energy[0, 0] ** 2 + 1e-30)), -1)
+    reach = int(min(reach_px / 2, min(corrected.shape) // 2 - 2))
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    near = alike[y, x]
+    top = near >= ALIKE
+    for a, b in ((1, 0), (0, 1), (1, 1), (1, -1)):
+        top &= (near >= alike[y + a, x + b]) & (near > alike[y - a, x - b])
+    top &= (y != 0) | (x != 0)
+    found = np.argsort(np.where(top, y**2 + x**2, 10**9), axis=None)[: min(most, int(top.sum()))]
+    hops = []
+    for i, j in zip(y.flat[found], x.flat[found], strict=True):
+        place = [float(i), float(j)]
+        for axis, (a, b) in enumerate(((1, 0), (0, 1))):
+            before, here, after = alike[i - a, j - b], alike[i, j], alike[i + a, j + b]
+            bend = before - 2 * here + after
+            place[axis] += 0.0 if bend >= 0 else float(0.5 * (before - after) / bend)
+        hops.append(place)
+    return 2 * np.array(hops, np.float64).reshape(-1, 2)
+
+
+class Judge:
+    """Compare frames with a reference at their places and one hop farther.
+
+    Parameters
+    ----------
+    corrected : Corrected
+        Geometry.
+    total, weights : ndarray
+        Sum and weights of the frames that make the reference.
+    hops : ndarray, shape (h, 2)
+        Displacements in px.
+    noise, slope : float
+        Variance of a sample is ``noise + slope * mean``.
+    least, enough : float
+        Weight from which a pixel of a frame, and of the reference, is known.
+    """
+
+    def __init__(
+        self,
+        corrected: Corrected,
+        total: Image,
+        weights: Image,
+        hops: Floats,
+        noise: float,
+        slope: float,
+        least: float,
+        enough: float,
+    ) -> None:
+        self._corrected, self._hops, self._least = corrected, hops, least
+        spectrum, known = corrected.detail(total, weights, enough)
+        self._known = known = ndimage.binary_erosion(known, iterations=EDGE)  # beside it shifted edges ring
+        self._here = corrected.back(spectrum)
+        variance = noise + slope * np.where(known, total / np.where(known, weights, 1), 0)
+        usual = float(variance[known].mean()) if known.any() else 1.0
+        weight = 1 / np.maximum(variance, max(LEAST_NOISE * usual, 1e-30))
+        self._filter = np.empty((len(hops), *corrected.shape), np.float32)
+        self._middle = np.empty_like(self._filter)
+        self._expected = np.empty_like(self._filter)
+        self._by_chance = np.empty_like(self._filter)
+        for h in range(len(hops)):
+            self._hops[h] = self._refine(spectrum, hops[h])
+            there = corrected.back(spectrum, self._hops[h])
+            both = known & _moved(known, self._hops[h])
+            difference = np.where(both, there - self._here, np.float32(0))
+            square = difference**2 * weight  # in units of the noise of a sample
+            some = square[::2, ::2][both[::2, ::2]]
+            doubt = DOUBT**2 * 1.4826**2 * float(np.median(some)) if some.size else 0.0
+            clean = difference * np.maximum(1 - doubt / np.maximum(square, 1e-30), 0)
+            self._filter[h] = clean * weight
+            self._middle[h] = self._filter[h] * (self._here + there) / 2
+            self._by_chance[h] = both * np.float32(BY_CHANCE * doubt)
+            self._expected[h] = self._filter[h] * difference - self._by_chance[h]
+
+        double = np.full(corrected.size[1] // 2 + 1, 2 / np.prod(corrected.size), np.float32)  # of a half spectrum
+        double[0] /= 2
+        if corrected.size[1] % 2 == 0:
+            double[-1] /= 2
+        self._power = np.array([np.abs(fft.rfft2(f, corrected.size)) ** 2 * double for f in self._filter])
+        self._power = self._power.reshape(len(hops), corrected.size[0], double.size)
+
+    def _refine(self, spectrum: NDArray[np.complex64], hop: Floats) -> Floats:
+        """Return the hop that makes R(x + hop) most like R(x): one Gauss-Newton step."""
+        there = self._corrected.back(spectrum, hop)
+        both = self._known & _moved(self._known, hop)
+        gy, gx = (0.5 * g for g in np.gradient(there))  # per px of full resolution
+        gy, gx, e = gy[both], gx[both], (self._here - there)[both]
+        yy, yx, xx = float(gy @ gy), float(gy @ gx), float(gx @ gx)
+        determinant = yy * xx - yx * yx
+        if determinant <= 1e-6 * yy * xx:
+            return hop
+        b, c = float(gy @ e), float(gx @ e)
+        step = np.array([xx * b - yx * c, yy * c - yx * b]) / determinant
+        refined: Floats = hop + np.clip(step, -0.5, 0.5)
+        return refined
+
+    def ratios(self, frames: list[tuple[Image, Image]]) -> Ratios:
+        """Return the log likelihood ratios of frames, given as sums and weights."""
+        n, h = len(frames), len(self._hops)
+        images = np.zeros((n, self._here.size), np.float32)
+        inside = np.zeros((n, self._here.size), np.float32)
+        power = np.zeros((self._corrected.size[0], self._corrected.size[1] // 2 + 1))
+        scatter = np.ones(n)
+        for k, (total, weights) in enumerate(frames):
+            spectrum, known = self._corrected.detail(total, weights, self._least)
+            known &= self._known
+            images[k] = np.where(known, self._corrected.back(spectrum), 0).ravel()
+            inside[k] = known.ravel()
+            residual = (images[k].reshape(known.shape) - self._here) * known
+            count = max(int(known.sum()), 1)
+            scatter[k] = max(float((residual**2).sum()) / count, 1e-30)
+            power += np.abs(fft.rfft2(residual, self._corrected.size)) ** 2 / count / scatter[k]
+        power /= max(n, 1)
+        filters = self._filter.reshape(h, -1)
+        statistic = -2 * (images @ filters.T - inside @ self._middle.reshape(h, -1).T).astype(np.float64)
+        expected = (inside @ self._expected.reshape(h, -1).T).astype(np.float64)
+        noise = np.einsum("hij,ij->h", self._power, power)
+        variance = 4 * scatter[:, None] * np.maximum(noise, 1e-30)
+        highest = expected + inside @ self._by_chance.reshape(h, -1).T
+        shown = np.abs(statistic) - CLEAR * np.sqrt(variance)  # what the frame itself says of E, beyond its noise
+        expected = np.clip(shown, np.maximum(expected, 0), np.maximum(highest, 0))
+        return Ratios(self._hops, 2 * statistic * expected / variance, 2 * expected**2 / variance)
+
+    def likeness(self, frames: list[tuple[Image, Image]]) -> Floats:
+        """Return the correlation coefficient of each frame with the reference."""
+        result = np.zeros(len(frames))
+        for k, (total, weights) in enumerate(frames):
+            spectrum, known = self._corrected.detail(total, weights, self._least)
+            known &= self._known
+            a, b = self._corrected.back(spectrum)[known], self._here[known]
+            norm = float(np.sqrt((a.astype(np.float64) @ a) * (b.astype(np.float64) @ b)))
+            result[k] = float(a.astype(np.float64) @ b) / norm if norm > 0 else 0.0
+        return result
+
+
+def _moved(known: NDArray[np.bool_], hop_px: Floats) -> NDArray[np.bool_]:
+    """Return ``known(x + hop)``, False beyond the edge."""
+    result = np.zeros_like(known)
+    a, b = (int(np.round(d / 2)) for d in hop_px)
+    rows, columns = known.shape
+    if abs(a) < rows and abs(b) < columns:
+        result[max(-a, 0) : rows - max(a, 0), max(-b, 0) : columns - max(b, 0)] = known[
+            max(a, 0) : rows - max(-a, 0), max(b, 0) : columns - max(-b, 0)
+        ]
+    return result
