@@ -23,6 +23,7 @@ __all__ = [
     "register",
     "scan",
     "simulate",
+    "spectral",
     "stream",
 ]
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import esteemcore
-from esteemcore import codec, errors, events, lowrank, multiframe, optics, register, stream
+from esteemcore import codec, errors, events, lowrank, multiframe, optics, register, spectral, stream
 
 TREE = {
     errors.EsteemError: Exception,
@@ -36,6 +36,7 @@ EXPORTED = {
         "register",
         "scan",
         "simulate",
+        "spectral",
         "stream",
     },
     errors: {
@@ -68,7 +69,7 @@ EXPORTED = {
         "encode_lossless",
     },
     events: {"EventTable", "SparseSI", "events_from_frames", "events_from_packed", "pack_bits", "unpack_bits"},
-    lowrank: {"Components", "noise_weights", "pca", "truncated_svd"},
+    lowrank: {"Components", "RowBlocks", "noise_weights", "pca", "truncated_svd"},
     multiframe: {
         "ORDERS",
         "VISIT_ORDER",
@@ -106,6 +107,7 @@ EXPORTED = {
         "align",
         "diagnose",
     },
+    spectral: {"PrincipalComponents", "Rank", "estimate_rank", "pca"},
     optics: {
         "Aberrations",
         "aberration_phase",

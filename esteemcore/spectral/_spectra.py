@@ -1,0 +1,94 @@
+"""Spectrum images of every kind as one matrix, a spectrum per row: dense, lazy (Dask, h5py, zarr) and sparse."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from esteemcore._core import checks
+from esteemcore._core.errors import ParameterError
+from esteemcore._core.provenance import digest
+from esteemcore.events import SparseSI
+from esteemcore.lowrank import RowBlocks
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Spectra:
+    """The measured spectra of an image.
+
+    Attributes
+    ----------
+    matrix : ndarray, scipy.sparse.csr_array or RowBlocks, shape (n, energy)
+        The spectra where `mask` is True, in image order.
+    mask : ndarray of bool, shape (y, x)
+        The pixels that take part.
+    digest : str or None
+        Digest of the input; None for lazy arrays, which would have to be read for it.
+    """
+
+    matrix: Any
+    mask: NDArray[np.bool_]
+    digest: str | None
+
+    @property
+    def lazy(self) -> bool:
+        """Whether the spectra are read block by block."""
+        return isinstance(self.matrix, RowBlocks)
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the spectra are compressed rows."""
+        return not self.lazy and not isinstance(self.matrix, np.ndarray)
+
+    def as_maps(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return values (n, ...) at their pixels (y, x, ...), NaN where the mask is False."""
+        if self.mask.all():
+            return values.reshape(self.mask.shape + values.shape[1:])
+        maps = np.full(self.mask.shape + values.shape[1:], np.nan, values.dtype)
+        maps[self.mask] = values
+        return maps
+
+
+def spectra_of(si: Any, mask: ArrayLike | None = None) -> Spectra:
+    """Return the spectra of an image, checked.
+
+    Parameters
+    ----------
+    si : array_like, lazy array or SparseSI, shape (y, x, energy)
+        Real numbers. An object that is no ndarray but has ``shape``, ``dtype`` and slices is read block by block.
+    mask : array_like of bool, shape (y, x), optional
+        True = takes part.
+    """
+    sparse = isinstance(si, SparseSI)
+    lazy = (
+        not sparse and not isinstance(si, np.ndarray) and all(hasattr(si, a) for a in ("shape", "dtype", "__getitem__"))
+    )
+    if not sparse and not lazy:
+        try:
+            si = np.asarray(si)
+        except ValueError as error:
+            raise ParameterError(f"the spectrum image is no array of numbers: {error}") from None
+    shape, dtype = tuple(si.shape), np.dtype(si.dtype)
+    if len(shape) != 3 or not all(shape) or dtype.kind not in "biuf":
+        hint = "; add up the frames of a series first" if len(shape) > 3 else ""
+        raise ParameterError(
+            f"the spectrum image has shape {shape} and dtype {dtype}; expected real numbers (y, x, energy){hint}"
+        )
+    inside = np.ones(shape[:2], np.bool_) if mask is None else checks.boolean_mask("mask", mask, shape[:2])
+    if not inside.any():
+        raise ParameterError("mask is False everywhere; it is True where a pixel takes part")
+    if lazy:
+        return Spectra(RowBlocks(si, None if mask is None else inside), inside, None)
+    if sparse:
+        import scipy.sparse
+
+        rows = scipy.sparse.csr_array(
+            (si.count.astype(np.float64), si.channel.astype(np.int64), si.offset), shape=(inside.size, shape[2])
+        )
+        chosen = rows if inside.all() else rows[np.flatnonzero(inside)]
+        return Spectra(chosen, inside, digest(si.offset, si.channel, si.count))
+    matrix = si.reshape(-1, shape[2]) if inside.all() else si[inside]
+    return Spectra(matrix, inside, digest(si))
