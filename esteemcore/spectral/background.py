@@ -1,0 +1,220 @@
+"""Backgrounds under edges and lines: fitted in windows with the weights of the noise, and taken off."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from esteemcore._core import checks
+from esteemcore._core.errors import ParameterError
+from esteemcore._core.provenance import Provenance, record
+from esteemcore.spectral.background_fit import MODELS, Fit, fit_background
+from esteemcore.spectral.windows import Window, channels_of, checked_spectra, counts_in, energy_axis
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BackgroundRemoved:
+    """Spectra without their background.
+
+    Attributes
+    ----------
+    signal : ndarray of float64, shape (..., energy)
+        Counts less background, above the start of the (first) window; zero below.
+    background : ndarray of float64, shape (..., energy)
+        The fitted background, extrapolated; zero below the window.
+    variance : ndarray of float64, shape (..., energy)
+        Of `signal`, channel by channel: noise of the counts plus that of the fit. Channels share the fit's part: for
+        the variance of a sum over channels use `edge_map`.
+    parameters : ndarray of float64, shape (..., p)
+        Of the model, see `MODELS`. Power law: amplitude at the centre of the window and exponent r.
+    provenance : Provenance
+    """
+
+    signal: NDArray[np.float64]
+    background: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    parameters: NDArray[np.float64]
+    provenance: Provenance
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EdgeMap:
+    """Counts of an edge or a line, place by place.
+
+    Attributes
+    ----------
+    data : ndarray of float64, shape (...)
+        Net counts in the signal window.
+    variance : ndarray of float64, shape (...)
+        Of `data`: of the counts and of the extrapolated background, its channels being correlated.
+    background : ndarray of float64, shape (...)
+        Counts of the background in the signal window.
+    provenance : Provenance
+    """
+
+    data: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    background: NDArray[np.float64]
+    provenance: Provenance
+
+    @property
+    def snr(self) -> float:
+        """Mean of the map over the root mean square of its standard deviation; it grows as the root of the dose."""
+        noise = float(np.sqrt(np.nanmean(self.variance)))
+        return float(np.nanmean(self.data)) / noise if noise > 0 else 0.0
+
+
+def remove_background(
+    si: Any,
+    energy_ev: ArrayLike,
+    window: Window | Sequence[Window],
+    model: str = "power_law",
+    *,
+    gain: float = 1.0,
+    readout_sigma: float = 0.0,
+) -> BackgroundRemoved:
+    r"""Fit the background of each spectrum in a window and take it off.
+
+    Fits maximise the likelihood of counts (weighted least squares with the variance of the fitted background, iterated
+    [1]_), so empty channels count for what they are and no logarithm of noisy counts is taken. A power law
+    :math:`A (E / E_0)^{-r}` is fitted with r between 0 and 12; ``"double_power_law"`` adds two power laws with the
+    exponents of the 5th and 95th percentile of the image [2]_.
+
+    Parameters
+    ----------
+    si : array_like, shape (..., energy), or SparseSI
+        Spectra; one, an image or a series. Sparse data become dense here: for maps use `edge_map`.
+    energy_ev : array_like, shape (energy,)
+        Energy of each channel, rising; positive in the window of a power law.
+    window : (float, float) or sequence of such pairs
+        Where there is background only, in the unit of the axis.
+    model : {"power_law", "double_power_law", "linear", "polynomial", "constant"}
+        ``"linear"`` and ``"polynomial"`` (of second order) suit windows on both sides of EDS lines.
+    gain, readout_sigma : float
+        Noise: variance = gain * counts + readout_sigma².
+
+    Returns
+    -------
+    BackgroundRemoved
+
+    Raises
+    ------
+    ParameterError
+        If a window or the model makes no sense, or values are not finite.
+    CalibrationError
+        If the energy axis does not fit.
+
+    References
+    ----------
+    .. [1] P. McCullagh, J. A. Nelder, Generalized Linear Models, 2nd ed., 1989.
+    .. [2] P. Cueva, R. Hovden, J. A. Mundy, H. L. Xin, D. A. Muller, Microsc. Microanal. 18 (2012) 667.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from esteemcore import spectral
+    >>> energy = np.arange(400.0, 600.0)
+    >>> counts = 1e4 * (energy / 400) ** -3.0
+    >>> counts[energy >= 500] += 100
+    >>> found = spectral.remove_background(counts, energy, (410, 490))
+    >>> round(float(found.signal[150]), 3), round(float(found.parameters[1]), 3)
+    (100.0, 3.0)
+    """
+    data, shape, axis, inside, noise = _checked(si, energy_ev, window, model, gain, readout_sigma)
+    fit = _fit(data, axis, inside, model, noise)
+    beyond = np.arange(inside[0], len(axis))
+    background, spread = np.zeros(shape), np.zeros(shape)
+    values, slopes = fit.at(axis[beyond])
+    background[..., beyond] = values.reshape(*shape[:-1], -1)
+    spread[..., beyond] = np.einsum("nki,nij,nkj->nk", slopes, fit.covariance, slopes).reshape(*shape[:-1], -1)
+    counts = counts_in(data, np.arange(shape[-1]))
+    signal = np.where(np.arange(shape[-1]) >= inside[0], counts - background, 0.0)
+    variance = gain * np.maximum(counts, background) + readout_sigma**2 + spread
+    made = record("spectral.remove_background", {"window": window, "model": model, **noise})
+    return BackgroundRemoved(signal, background, variance, fit.parameters.reshape(*shape[:-1], -1), made)
+
+
+def edge_map(
+    si: Any,
+    energy_ev: ArrayLike,
+    window: Window,
+    background: Window | Sequence[Window] | None = None,
+    model: str = "power_law",
+    *,
+    gain: float = 1.0,
+    readout_sigma: float = 0.0,
+) -> EdgeMap:
+    """Return the net counts of an edge (EELS) or a line (EDS) at each place, with their variance.
+
+    Parameters
+    ----------
+    si : array_like, shape (..., energy), or SparseSI
+        Spectra. Of sparse and lazy data only the windows become dense.
+    energy_ev : array_like, shape (energy,)
+        Energy of each channel; eV or keV, as the windows.
+    window : (float, float)
+        Where the signal is.
+    background : (float, float) or sequence of such pairs, optional
+        Where there is background only; nothing is taken off by default.
+    model, gain, readout_sigma
+        See `remove_background`.
+
+    Returns
+    -------
+    EdgeMap
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from esteemcore import spectral
+    >>> energy = np.linspace(0, 10, 101)
+    >>> line = np.exp(-((energy - 5) ** 2) / 0.02)
+    >>> found = spectral.edge_map(100 * line + 20, energy, (4.45, 5.55), [(3, 4.4), (5.6, 7)], "linear")
+    >>> round(float(found.data)), round(float(found.background))
+    (251, 220)
+    """
+    parts = window if background is None else background
+    name = "constant" if background is None else model
+    data, shape, axis, inside, noise = _checked(si, energy_ev, parts, name, gain, readout_sigma)
+    seen = channels_of("the signal window", window, axis)
+    counts = counts_in(data, seen)
+    if not np.isfinite(counts).all():
+        raise ParameterError("the spectra hold NaN or infinite values in the signal window")
+    total = counts.sum(axis=-1)
+    below, spread = np.zeros(shape[:-1]), np.zeros(shape[:-1])
+    if background is not None:
+        fit = _fit(data, axis, inside, model, noise)
+        values, slopes = fit.at(axis[seen])
+        below = values.sum(axis=1).reshape(shape[:-1])
+        slope = slopes.sum(axis=1)
+        spread = np.einsum("ni,nij,nj->n", slope, fit.covariance, slope).reshape(shape[:-1])
+    variance = gain * np.maximum(total, below) + len(seen) * readout_sigma**2 + spread
+    parameters = {"window": window, "background": background, "model": model, **noise}
+    return EdgeMap(total - below, variance, below, record("spectral.edge_map", parameters))
+
+
+def _checked(
+    si: Any, energy: ArrayLike, window: Any, model: str, gain: float, readout_sigma: float
+) -> tuple[Any, tuple[int, ...], NDArray[np.float64], NDArray[np.int64], dict[str, float]]:
+    data, shape = checked_spectra(si)
+    axis = energy_axis(energy, shape[-1])
+    checks.choice("model", model, tuple(MODELS))
+    inside = channels_of("the background window", window, axis, MODELS[model])
+    if "power" in model and axis[inside[0]] <= 0:
+        raise ParameterError(f"the window of a power law begins at {axis[inside[0]]:g}; expected energies above zero")
+    noise = {
+        "gain": checks.positive("gain", gain),
+        "readout_sigma": checks.not_negative("readout_sigma", readout_sigma),
+    }
+    return data, shape, axis, inside, noise
+
+
+def _fit(data: Any, axis: NDArray[np.float64], inside: NDArray[np.int64], model: str, noise: dict[str, float]) -> Fit:
+    counts = counts_in(data, inside).reshape(-1, len(inside))
+    if not np.isfinite(counts).all():
+        raise ParameterError("the spectra hold NaN or infinite values in the background window")
+    return fit_background(counts, axis[inside], model, **noise)

@@ -1,0 +1,78 @@
+"""Parts of the energy axis, given in its unit, and the counts in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from esteemcore._core.errors import CalibrationError, ParameterError
+from esteemcore.events import SparseSI
+
+Window = tuple[float, float]
+
+
+def energy_axis(energy: ArrayLike, channels: int) -> NDArray[np.float64]:
+    """Return the energies of all channels, checked: finite, rising, one per channel."""
+    axis = np.asarray(energy, np.float64)
+    if axis.shape != (channels,):
+        raise CalibrationError(
+            f"the energy axis has shape {axis.shape}, but the spectra have {channels} channels; give the energy of each"
+        )
+    if not np.isfinite(axis).all() or (np.diff(axis) <= 0).any():
+        raise CalibrationError("the energy axis must be finite and rise from channel to channel")
+    return axis
+
+
+def channels_of(
+    name: str, windows: Window | Sequence[Window], axis: NDArray[np.float64], least: int = 1
+) -> NDArray[np.int64]:
+    """Return the channels whose energy lies in one of the windows ``(start, stop)``, stop excluded.
+
+    Raises
+    ------
+    ParameterError
+        If a window is no pair of rising energies, lies off the axis, or all hold too few channels together.
+    """
+    pairs = np.atleast_2d(np.asarray(windows, np.float64))
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.isfinite(pairs).all() or (pairs[:, 0] >= pairs[:, 1]).any():
+        raise ParameterError(f"{name} is {windows!r}; expected (start, stop), or several such pairs, that rise")
+    inside = np.zeros(len(axis), np.bool_)
+    for start, stop in pairs:
+        part = (axis >= start) & (axis < stop)
+        if not part.any():
+            raise ParameterError(
+                f"{name} {start:g} to {stop:g} holds no channel; the axis goes from {axis[0]:g} to {axis[-1]:g}"
+            )
+        inside |= part
+    found = np.flatnonzero(inside)
+    if len(found) < least:
+        raise ParameterError(f"{name} holds {len(found)} channels; the background needs at least {least}")
+    return found
+
+
+def counts_in(si: Any, channels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the values of some channels, shape (..., len(channels)); only these become dense."""
+    if isinstance(si, SparseSI):
+        import scipy.sparse
+
+        pixels = len(si.offset) - 1
+        rows = scipy.sparse.csr_array(
+            (si.count.astype(np.float64), si.channel.astype(np.int64), si.offset), shape=(pixels, si.shape[-1])
+        )
+        return rows[:, channels].toarray().reshape(*si.shape[:-1], len(channels))
+    first, last = int(channels[0]), int(channels[-1]) + 1
+    return np.asarray(si[..., first:last], np.float64)[..., channels - first]
+
+
+def checked_spectra(si: Any) -> tuple[Any, tuple[int, ...]]:
+    """Return spectra and their shape, of real numbers, at least one spectrum."""
+    if isinstance(si, SparseSI):
+        return si, tuple(si.shape)
+    data = si if all(hasattr(si, a) for a in ("shape", "dtype", "__getitem__")) else np.asarray(si)
+    shape, dtype = tuple(data.shape), np.dtype(data.dtype)
+    if not shape or not all(shape) or dtype.kind not in "biuf":
+        raise ParameterError(f"the spectra have shape {shape} and dtype {dtype}; expected real numbers (..., energy)")
+    return data, shape
