@@ -62,7 +62,8 @@ def counts_in(si: Any, channels: NDArray[np.int64]) -> NDArray[np.float64]:
         rows = scipy.sparse.csr_array(
             (si.count.astype(np.float64), si.channel.astype(np.int64), si.offset), shape=(pixels, si.shape[-1])
         )
-        return rows[:, channels].toarray().reshape(*si.shape[:-1], len(channels))
+        dense: NDArray[np.float64] = rows[:, channels].toarray().reshape(*si.shape[:-1], len(channels))
+        return dense
     first, last = int(channels[0]), int(channels[-1]) + 1
     return np.asarray(si[..., first:last], np.float64)[..., channels - first]
 

@@ -107,7 +107,16 @@ EXPORTED = {
         "align",
         "diagnose",
     },
-    spectral: {"PrincipalComponents", "Rank", "estimate_rank", "pca"},
+    spectral: {
+        "BackgroundRemoved",
+        "EdgeMap",
+        "PrincipalComponents",
+        "Rank",
+        "edge_map",
+        "estimate_rank",
+        "pca",
+        "remove_background",
+    },
     optics: {
         "Aberrations",
         "aberration_phase",
