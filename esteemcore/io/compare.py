@@ -33,9 +33,10 @@ class Difference:
     values : int
         Values that were compared.
     different : int
-        Those that are not the same; NaN equals NaN.
+        Those that are not the same number. NaN equals NaN and -0.0 equals 0.0; whole numbers are compared exactly,
+        beyond 2**53 too.
     largest, rms : float
-        Largest and root-mean-square difference.
+        Largest and root-mean-square difference; infinite where only one of two values is NaN.
     """
 
     signal: str
@@ -82,13 +83,45 @@ def compare(original: Signal, copy: Signal, name: str, progress: Callable[[int],
     largest = squares = 0.0
     for a, b, size in pieces:
         values += size
-        same = (a == b) | ((a != a) & (b != b))
-        if not same.all():
-            error = np.abs(np.where(same, 0, a.astype(np.complex128) - b.astype(np.complex128)))
-            different += int(np.count_nonzero(~same))
+        differs = ~same_numbers(a, b)
+        if differs.any():
+            error = distance(a[differs], b[differs])
+            different += error.size
             largest, squares = max(largest, float(error.max())), squares + float(np.square(error).sum())
         progress(size)
     return Difference(name, values, different, largest, (squares / max(values, 1)) ** 0.5)
+
+
+def same_numbers(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell, for each pair of values of any dtypes, whether they are the same number; NaN is the same as NaN."""
+    if "c" in (a.dtype.kind, b.dtype.kind):
+        same: NDArray[np.bool_] = same_numbers(np.real(a), np.real(b)) & same_numbers(np.imag(a), np.imag(b))
+        return same
+    if a.dtype.kind != "f" and b.dtype.kind != "f":
+        return np.asarray(a == b)  # NumPy compares int64 with uint64 exactly
+    if a.dtype.kind == "f" and b.dtype.kind == "f":
+        return np.asarray((a == b) | ((a != a) & (b != b)))
+    whole, real = (b, a) if a.dtype.kind == "f" else (a, b)
+    if whole.dtype.itemsize < 8:
+        return np.asarray(whole == real.astype(np.float64))
+    kind = whole.dtype if whole.dtype.kind in "iu" else np.dtype(np.int64)
+    low, high = float(np.iinfo(kind).min), float(np.iinfo(kind).max)  # the latter is rounded up to a power of two
+    fits = (real >= low) & (real < high) & (np.floor(real) == real)
+    return np.asarray(fits & (np.where(fits, real, 0).astype(kind) == whole))
+
+
+def distance(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the absolute difference of each pair of values, to the precision of float64; infinite for NaN."""
+    if a.dtype.kind in "biu" and b.dtype.kind in "biu":
+        parts = []
+        for values in (a, b):
+            wide = values if values.dtype == np.uint64 else values.astype(np.int64)
+            parts.append(((wide >> 32).astype(np.int64), (wide & 0xFFFFFFFF).astype(np.int64)))
+        (high, low), (other_high, other_low) = parts
+        return np.abs((high - other_high) * 2.0**32 + (low - other_low))
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = np.abs(a.astype(np.complex128) - b.astype(np.complex128))
+    return np.where(np.isnan(error), np.inf, error)
 
 
 def _dense(original: Any, copy: Any) -> Iterator[Piece]:

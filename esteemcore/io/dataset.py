@@ -195,6 +195,9 @@ class SeriesRecord:
         What must be added to the energy axis of each frame, in eV.
     tilt_deg : ndarray of float64, shape (n, 2), or None
         Tilt (alpha, beta) of the specimen in degrees.
+    displacement_px : ndarray of float64, shape (n, 2), or None
+        Displacement (dy, dx) in scan pixels as it was known when the frame was taken: its sample (i, j) lies at
+        (i + dy, j + dx) of the common grid, as in `esteemcore.register.Alignment`.
     counts : dict of str to ndarray of float64, shape (n,)
         Sum of each frame, by the names of the signals; NaN where it is lost.
     """
@@ -203,13 +206,15 @@ class SeriesRecord:
     time_s: NDArray[np.float64] | None = None
     energy_offset_ev: NDArray[np.float64] | None = None
     tilt_deg: NDArray[np.float64] | None = None
+    displacement_px: NDArray[np.float64] | None = None
     counts: dict[str, NDArray[np.float64]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "frames", checks.integer("frames", self.frames, minimum=0))
-        columns = {name: getattr(self, name) for name in ("time_s", "energy_offset_ev", "tilt_deg")}
+        pairs = ("tilt_deg", "displacement_px")
+        columns = {name: getattr(self, name) for name in ("time_s", "energy_offset_ev", *pairs)}
         for name, values in {**columns, **{f"counts of {k!r}": v for k, v in self.counts.items()}}.items():
-            expected = (self.frames, 2) if name == "tilt_deg" else (self.frames,)
+            expected = (self.frames, 2) if name in pairs else (self.frames,)
             if values is not None and np.shape(values) != expected:
                 raise ParameterError(f"{name} has shape {np.shape(values)}, but {self.frames} frames need {expected}")
 
@@ -287,6 +292,22 @@ class Dataset:
             raise ParameterError(f"{self.path or 'this data set'} {what}; its signals: {'; '.join(self._signals())}")
         return found[0], self.signals[found[0]]
 
+    def reload(self) -> Dataset:
+        """Return the data set as it is on disk by now: a series that is being written has more frames.
+
+        This one stays as it is: its frames are never changed by those that come later.
+
+        Raises
+        ------
+        ParameterError
+            If it was not read from a file.
+        """
+        from esteemcore.io.load import load
+
+        if self.path is None:
+            raise ParameterError("this data set is in memory only; save it first, or load one from a file")
+        return load(self.path)
+
     def describe(self) -> list[str]:
         """Return a summary, line by line."""
         lines = [f"{self.path or 'data in memory'}{f' ({self.format})' if self.format else ''}", *self._signals()]
@@ -354,4 +375,6 @@ def _describe_series(series: SeriesRecord) -> str:
         parts.append(f"energy offsets {low:.4g} to {high:.4g} eV")
     if series.tilt_deg is not None:
         parts.append("tilts known")
+    if series.displacement_px is not None:
+        parts.append("displacements known")
     return ", ".join(parts)

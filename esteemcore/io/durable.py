@@ -51,6 +51,40 @@ def replace(source: Path, target: Path) -> None:
     source.replace(target)
 
 
+def make_folder(folder: Path, *, exist_ok: bool = False) -> None:
+    """Make a folder, and those above it that are missing, whose names survive a crash of the machine.
+
+    Raises
+    ------
+    FileExistsError
+        If it is there already, unless ``exist_ok``.
+    OSError
+        If the disk is full or refuses.
+    """
+    if not folder.parent.exists():
+        make_folder(folder.parent, exist_ok=True)
+    there = exist_ok and folder.is_dir()
+    folder.mkdir(exist_ok=exist_ok)
+    try:
+        sync_folder(folder.parent)
+    except OSError:
+        if not there:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def sync_tree(path: Path) -> None:
+    """Make a file durable, or a folder with all that is in it; its own name is durable only after `sync_folder`."""
+    if path.is_dir():
+        for inner in path.iterdir():
+            sync_tree(inner)
+        sync_folder(path)
+        return
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable (Windows does it by itself)."""
     if _WINDOWS:

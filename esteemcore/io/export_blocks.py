@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -90,7 +91,8 @@ class EventBlocks:
     Parameters
     ----------
     events : SparseSI or StoredEvents, shape ((frame,) y, x, energy)
-        In memory, or in a container: there the tiles of one row of the image are kept, as events.
+        In memory, or in a container: there the tiles of one row of the image are kept, as events. Several threads may
+        read at once.
     """
 
     def __init__(self, events: SparseSI | StoredEvents) -> None:
@@ -102,6 +104,7 @@ class EventBlocks:
             chunks = tile_shape(events.shape, self.dtype.itemsize, EVENT_BYTES)
         self.chunks = tuple(max(min(c, s), 1) for c, s in zip(chunks, self.shape, strict=True))
         self._kept: OrderedDict[tuple[int, ...], SparseSI] = OrderedDict()
+        self._keeping = threading.Lock()
         self._most = -(-self.shape[-2] // self.chunks[-2]) + 1
 
     def __getitem__(self, part: Part) -> NDArray[Any]:
@@ -126,12 +129,22 @@ class EventBlocks:
         return out
 
     def _tile(self, place: tuple[int, ...], events: StoredEvents) -> SparseSI:
-        tile = self._kept.get(place)
+        with self._keeping:
+            tile = self._kept.get(place)
         if tile is None:
-            tile = self._kept[place] = events.block(place)
-            if len(self._kept) > self._most:
-                self._kept.popitem(last=False)
+            tile = events.block(place)  # not under the lock: threads may decode at once
+            with self._keeping:
+                self._kept[place] = tile
+                while len(self._kept) > self._most:
+                    self._kept.popitem(last=False)
         return tile
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_kept", "_keeping")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._kept, self._keeping = OrderedDict(), threading.Lock()
 
 
 class GridBlocks:

@@ -6,6 +6,7 @@ RosettaSciIO's own writer needs Zarr-Python 2; this one writes the same layout w
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,18 @@ from esteemcore.io.export_hyperspy import entry_of
 from esteemcore.io.export_signal import ExportedSignal
 
 _FORMAT = "3.3"
+_PARTS = {".zgroup", ".zattrs", ".zmetadata", "Experiments"}
+"""What is in such a folder."""
 
 
 def write_zspy(path: Path, signal: ExportedSignal) -> None:
     """Write a folder that HyperSpy opens."""
     import zarr
 
+    from esteemcore import __version__
+
     root = zarr.open_group(path, mode="w", zarr_format=2)
-    root.attrs.update({"file_format": "ZSpy", "file_format_version": _FORMAT})
+    root.attrs.update({"file_format": "ZSpy", "file_format_version": _FORMAT, "writer": f"Esteem {__version__}"})
     group = root.create_group("Experiments").create_group(signal.title)
     entry = entry_of(signal, None)
     group.attrs.update(entry["package_info"])
@@ -38,6 +43,17 @@ def write_zspy(path: Path, signal: ExportedSignal) -> None:
         sizes = zip(place, signal.view.chunks, signal.shape, strict=True)
         part = tuple(slice(b * c, min((b + 1) * c, s)) for b, c, s in sizes)
         array[part] = signal[part]
+
+
+def is_ours(path: Path) -> bool:
+    """Tell whether a folder was written by `write_zspy`, and nothing was put into it since."""
+    try:
+        attributes = json.loads((path / ".zattrs").read_text(encoding="utf-8"))
+        names = {entry.name for entry in path.iterdir()}
+    except (OSError, ValueError, RecursionError):
+        return False
+    known = isinstance(attributes, dict) and str(attributes.get("writer", "")).startswith("Esteem ")
+    return known and names <= _PARTS and not path.is_symlink()
 
 
 def _write(group: Any, entries: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import threading
 import uuid
@@ -82,7 +83,8 @@ def export(
 
     Events are made dense and one-bit frames unpacked block by block, while they are written. Frames in visit order are
     sorted to the grid ``(y, x, ky, kx)`` where every position has exactly one; otherwise they stay in visit order, with
-    their positions in the metadata. The file appears under its name when it is whole.
+    their positions in the metadata. The file appears under its name when it is whole and durable; until then, and if
+    anything fails, one that is to be replaced stays as it is.
 
     Parameters
     ----------
@@ -101,7 +103,7 @@ def export(
         What may be in memory at once where a format is written as a whole (``.emd``, ``.tif``) or frames must be
         sorted.
     overwrite : bool
-        Replace a file that is there already.
+        Replace a file that is there already, or a folder ``.zspy`` that Esteem wrote; other folders are never replaced.
     progress : callable, optional
         Called with the fraction done.
     cancel : threading.Event, optional
@@ -139,18 +141,16 @@ def export(
     suffix = target.suffix.lower()
     if suffix not in FORMATS:
         raise ParameterError(f"{target.name!r} is of no kind that can be written; end it in {' '.join(FORMATS)}")
-    if target.exists() and not (overwrite and (target.is_file() or suffix == ".zspy")):
-        raise ParameterError(f"{target} exists already; choose another name, or overwrite=True to replace it")
+    _check_free(target, suffix, overwrite)
     memory_bytes = checks.integer("memory_bytes", memory_bytes, minimum=0)
     made = prepare(dataset, signal, signal_type, memory_bytes, progress, cancel)
     title, write = FORMATS[suffix]
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}{durable.TEMPORARY}{suffix}")
     try:
         write(temporary, made)
-        if target.is_dir():
-            shutil.rmtree(target)
-        durable.replace(temporary, target)
-        durable.sync_folder(target.parent)
+        durable.sync_tree(temporary)
+        _check_free(target, suffix, overwrite)  # again: writing may have taken hours
+        _replace(temporary, target)
     except OSError as error:
         raise StreamError(f"{target} cannot be written: {durable.reason(error)}") from error
     finally:
@@ -160,3 +160,35 @@ def export(
             temporary.unlink(missing_ok=True)
     made.steps.finish()
     return Exported(target, title, made.name, made.axes, np.dtype(made.dtype).name, made.signal_type, made.notes)
+
+
+def _check_free(target: Path, suffix: str, overwrite: bool) -> None:
+    """See that nothing is at a place, or only what may be replaced."""
+    if not os.path.lexists(target):
+        return
+    if not overwrite:
+        raise ParameterError(f"{target} exists already; choose another name, or overwrite=True to replace it")
+    if suffix == ".zspy" and not export_zspy.is_ours(target):
+        raise ParameterError(
+            f"{target} was not written by Esteem, or has other files in it, so it is not replaced; choose another name "
+            "or remove it yourself"
+        )
+    if suffix != ".zspy" and not target.is_file():
+        raise ParameterError(f"{target} is no file, so it is not replaced; choose another name or remove it yourself")
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    """Give what was written its name; a folder that was there is removed only after that."""
+    aside = None
+    if target.is_dir():
+        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.replaced")
+        durable.replace(target, aside)
+    try:
+        durable.replace(temporary, target)
+    except OSError:
+        if aside is not None:
+            durable.replace(aside, target)
+        raise
+    durable.sync_folder(target.parent)
+    if aside is not None:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -77,22 +77,20 @@ class FrameFiles:
         except OSError as error:
             raise StreamError(f"{self.path} cannot be replaced: {durable.reason(error)}") from error
         try:
-            self.path.mkdir(parents=True)  # fails if another process was faster: its folder must stay
+            durable.make_folder(self.path)  # fails if another process was faster: its folder must stay
         except OSError as error:
             self._put_back(aside)
             raise StreamError(f"{self.path} cannot be made: {durable.reason(error)}; choose another folder") from error
         try:
-            self._frames_dir.mkdir(parents=True)
-            self._scan_dir.mkdir()
             for folder in (self._frames_dir.parent, self._scan_dir):
+                durable.make_folder(folder)
                 zarr_json.write_metadata(folder, zarr_json.group_metadata())
             for name in ("index", "visit", "time_s"):
-                (self._scan_dir / name).mkdir()
+                durable.make_folder(self._scan_dir / name)
+            durable.make_folder(self._frames_dir)
             self._write_columns()
             self._write_length(0)
             self.write_root(closed=False)
-            for folder in (self._frames_dir.parent, self._scan_dir, self.path, self.path.parent):
-                durable.sync_folder(folder)
         except OSError as error:
             container.discard(self.path)
             self._put_back(aside)
@@ -122,10 +120,9 @@ class FrameFiles:
         """Put the files of one block in place: what is known about the frames first, the frames last."""
         if not self._has_position and np.isfinite(block.position).any():
             folder = self._scan_dir / "position"
-            folder.mkdir(exist_ok=True)
+            durable.make_folder(folder, exist_ok=True)
             content = container.scan_array_metadata("position", self._capacity, self.block)
             zarr_json.write_metadata(folder, content)
-            durable.sync_folder(self._scan_dir)
             self._has_position = True
         for name in self._column_names():
             values = getattr(block, name)

@@ -15,7 +15,7 @@ from esteemcore.io.dataset import SeriesRecord
 from esteemcore.io.stored import Place, StoredArray
 from esteemcore.io.zarr_json import ArrayMetadata
 
-COLUMNS: dict[str, tuple[int, ...]] = {"time_s": (), "energy_offset_ev": (), "tilt_deg": (2,)}
+COLUMNS: dict[str, tuple[int, ...]] = {"time_s": (), "energy_offset_ev": (), "tilt_deg": (2,), "displacement_px": (2,)}
 """Arrays of ``series/`` beside ``counts``, float64, one row per frame: their further axes."""
 
 FLOAT = np.dtype(np.float64)

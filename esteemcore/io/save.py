@@ -81,7 +81,7 @@ def save(
     aside = None
     try:
         for folder in (made, made / "signals", made / "scan"):
-            folder.mkdir(parents=True)
+            durable.make_folder(folder)
         for folder in (made / "signals", made / "scan"):
             zarr_json.write_metadata(folder, zarr_json.group_metadata())
         for name, signal in dataset.signals.items():
@@ -91,7 +91,6 @@ def save(
         if dataset.series is not None:
             _write_series(made / "series", dataset.series, _series_signals(dataset))
         zarr_json.write_metadata(made, zarr_json.group_metadata(attributes))
-        durable.sync_folder(made / "signals")
         aside = container.make_room(target, overwrite)
         made.rename(target)
         durable.sync_folder(target.parent)
@@ -134,7 +133,7 @@ def _check_rows(name: str, signal: Signal, dataset: Dataset) -> None:
 
 
 def _write_signal(folder: Path, name: str, signal: Signal, plan: Plan, steps: Progress) -> None:
-    folder.mkdir()
+    durable.make_folder(folder)
     loss = LossCheck(name, plan.codec) if plan.codec.lossy else None
     parts: Iterable[tuple[tuple[int, ...], Any]]
     if signal.kind == "events":
@@ -164,7 +163,7 @@ def _series_signals(dataset: Dataset) -> list[str]:
 
 
 def _write_series(folder: Path, series: SeriesRecord, signals: list[str]) -> None:
-    folder.mkdir()
+    durable.make_folder(folder)
     zarr_json.write_metadata(folder, zarr_json.group_metadata())
     unknown = np.full(len(series), np.nan)
     counts = np.stack([series.counts.get(name, unknown) for name in signals], axis=1) if signals else None
@@ -173,7 +172,7 @@ def _write_series(folder: Path, series: SeriesRecord, signals: list[str]) -> Non
         if given is None:
             continue
         values = np.asarray(given, np.float64)
-        (folder / name).mkdir()
+        durable.make_folder(folder / name)
         if len(values):
             path = folder / name / block_name((0,) * values.ndim)
             durable.write_file(path, blocks.encode(values))
@@ -198,7 +197,7 @@ def write_scan(folder: Path, scan: ScanRecord) -> None:
         if values.shape != (n, *more):
             raise ParameterError(f"scan.{name} has shape {values.shape}; expected {('n', *more)}")
         block = max(n, 1)
-        (folder / name).mkdir()
+        durable.make_folder(folder / name)
         if n:
             path = folder / name / block_name((0,) * values.ndim)
             durable.write_file(path, blocks.encode(values))

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError, StreamError
 from esteemcore.events import SparseSI
-from esteemcore.io import choose_codec, container, durable
+from esteemcore.io import choose_codec, container, durable, resume_series
 from esteemcore.io.chunk_codecs import LOSSLESS, ZSTD
 from esteemcore.io.dataset import Axis, ScanRecord, Signal
 from esteemcore.io.series_files import Layer, SeriesFiles
 from esteemcore.io.stored import StoredArray
 from esteemcore.io.stored_events import StoredEvents
+from esteemcore.io.writing import OpenContainer
 
 _LARGEST_COUNT = 2**32 - 1
 """Largest count that the codec of events holds."""
@@ -87,7 +86,7 @@ class SeriesSignal:
         return Layer(name, signal, dataclasses.replace(plan, chunks=(1, *plan.chunks[1:])))
 
 
-class SeriesWriter:
+class SeriesWriter(OpenContainer):
     """A container that takes a series of several signals frame by frame, each frame durable when `append` returns.
 
     The blocks of all signals of a frame are written under temporary names, made durable and renamed; what is known of
@@ -99,7 +98,7 @@ class SeriesWriter:
     path : str or Path
         Folder to make, ``*.esteem`` or ``*.zarr``.
     signals : mapping of str to SeriesSignal
-        What will come with each frame.
+        What will come with each frame. May be left out where frames are appended to a series that is there.
     scan : ScanRecord, optional
         Where the beam goes within each frame, step, dwell and flyback times.
     geometry : mapping or dataclass, optional
@@ -108,11 +107,18 @@ class SeriesWriter:
         Instrument, specimen, ...; ``"credits"`` for `esteemcore.io.Credits`.
     overwrite : bool
         Replace a container that is there already.
+    append : bool
+        Continue the series that is there, closed or left by a process that died; if nothing is there, begin one. Its
+        signals, scan, codecs and axes stay as they are, and what is given here must agree with them; entries of the
+        geometry and of the metadata are added or replaced. Only one process may write to a container at a time.
 
     Raises
     ------
     ParameterError
-        If the name cannot be used, or a signal cannot be stored.
+        If the name cannot be used, a signal cannot be stored, or what is there is no series of such frames; then
+        nothing is changed.
+    FormatError
+        If what is there to be continued is damaged where frames would be added; nothing is changed.
     StreamError
         If the disk refuses.
 
@@ -130,41 +136,57 @@ class SeriesWriter:
     >>> series = io.load(path)
     >>> bool((series.signals["eds"].data.frame(1).to_dense() == counts).all()), series.series.time_s
     (True, array([0. , 1.5]))
+    >>> with io.SeriesWriter(path, append=True) as writer:
+    ...     writer.append({"adf": np.zeros((8, 8), np.float32), "eds": counts}, time_s=3.0)
+    >>> len(series.series), len(series.reload().series)
+    (2, 3)
     """
+
+    _files: SeriesFiles
 
     def __init__(
         self,
         path: str | Path,
-        signals: Mapping[str, SeriesSignal],
+        signals: Mapping[str, SeriesSignal] | None = None,
         *,
         scan: ScanRecord | None = None,
         geometry: Any = None,
         metadata: Mapping[str, Any] | None = None,
         overwrite: bool = False,
+        append: bool = False,
     ) -> None:
+        super().__init__()
         self.path = container.check_path(path)
-        if not isinstance(signals, Mapping) or not signals:
+        if overwrite and append:
+            raise ParameterError("overwrite and append are both asked for; choose one")
+        continued = append and self.path.exists()
+        if (signals is not None or not continued) and not self._are_signals(signals):
             raise ParameterError(f"signals are {signals!r}; expected io.SeriesSignal by name")
         if metadata is not None and not isinstance(metadata, Mapping):
             raise ParameterError(f"metadata are {metadata!r}; expected entries by name")
-        self._layers = {name: signal.layer(name) for name, signal in signals.items()}
-        self._files = SeriesFiles(
-            self.path, list(self._layers.values()), scan, container.geometry_entries(geometry), metadata or {}
-        )
-        self._frames = 0
-        self._closed = False
-        self._busy = threading.RLock()
-        self._files.create(overwrite)
+        entries = container.geometry_entries(geometry), metadata or {}
+        given = {name: signal.layer(name) for name, signal in (signals or {}).items()}
+        if not continued:
+            self._layers = given
+            self._files = SeriesFiles(self.path, list(given.values()), scan, *entries)
+            self._files.create(overwrite)
+            return
+        exact = {name for name, signal in (signals or {}).items() if signal.codec is not None}
+        axes = {name for name, signal in (signals or {}).items() if signal.axes is not None}
+        found = resume_series.find(self.path)
+        self._layers = resume_series.agreed(found, given if signals else None, scan, exact=exact, axes=axes)
+        self._files = SeriesFiles(self.path, list(self._layers.values()), found.dataset.scan, *entries)
+        self._committed = len(found)
+        try:
+            self._files.resume(found)
+        except OSError as error:
+            raise self._failure(error) from error
 
-    @property
-    def frames(self) -> int:
-        """Number of committed frames: those that are safe on disk."""
-        return self._frames
-
-    @property
-    def closed(self) -> bool:
-        """True after `close`."""
-        return self._closed
+    @staticmethod
+    def _are_signals(signals: Any) -> bool:
+        if not isinstance(signals, Mapping) or not signals:
+            return False
+        return all(isinstance(signal, SeriesSignal) for signal in signals.values())
 
     def append(
         self,
@@ -173,6 +195,7 @@ class SeriesWriter:
         time_s: float | None = None,
         energy_offset_ev: float | None = None,
         tilt_deg: Sequence[float] | None = None,
+        displacement_px: Sequence[float] | None = None,
     ) -> None:
         """Take one frame over; it is durable when this returns.
 
@@ -186,6 +209,8 @@ class SeriesWriter:
             What must be added to the energy axis of this frame, in eV.
         tilt_deg : (float, float), optional
             Tilt (alpha, beta) of the specimen in degrees.
+        displacement_px : (float, float), optional
+            Displacement (dy, dx) in scan pixels: sample (i, j) lies at (i + dy, j + dx) of the common grid.
 
         Raises
         ------
@@ -196,58 +221,15 @@ class SeriesWriter:
             appended again once there is room.
         """
         values = self.check(frame)
-        row = self.row(time_s, energy_offset_ev, tilt_deg)
+        row = self.row(time_s, energy_offset_ev, tilt_deg, displacement_px)
         row["counts"] = [_total(values[name]) for name in self._layers]
         with self._busy:
-            if self._closed:
-                raise StreamError(f"{self.path} is closed; open a new file for more frames")
+            self._check_open()
             try:
-                self._files.write_frame(self._frames, values, row)
+                self._files.write_frame(self._committed, values, row)
             except OSError as error:
                 raise self._failure(error) from error
-            self._frames += 1
-
-    def update(self, *, geometry: Any = None, metadata: Mapping[str, Any] | None = None) -> None:
-        """Add to, or replace, entries of the geometry and of the metadata, durably."""
-        with self._busy:
-            if self._closed:
-                raise StreamError(f"{self.path} is closed")
-            self._files.geometry.update(container.geometry_entries(geometry))
-            self._files.metadata.update(metadata or {})
-            try:
-                self._files.write_root(closed=False)
-            except OSError as error:
-                raise self._failure(error) from error
-
-    def close(self) -> None:
-        """Mark the container as closed.
-
-        Raises
-        ------
-        StreamError
-            If the disk is full or refuses; nothing is lost, and it can be called again.
-        """
-        with self._busy:
-            if self._closed:
-                return
-            try:
-                self._files.finish(self._frames)
-            except OSError as error:
-                raise self._failure(error) from error
-            self._closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.close()
-        except StreamError as failure:
-            if error is None:
-                raise
-            error.add_note(f"and the file could not be closed: {failure}")
+            self._committed += 1
 
     def check(self, frame: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of a frame in the dtypes that were announced; events that came dense stay so.
@@ -290,23 +272,32 @@ class SeriesWriter:
         return values
 
     @staticmethod
-    def row(time_s: float | None, energy_offset_ev: float | None, tilt_deg: Sequence[float] | None) -> dict[str, Any]:
+    def row(
+        time_s: float | None = None,
+        energy_offset_ev: float | None = None,
+        tilt_deg: Sequence[float] | None = None,
+        displacement_px: Sequence[float] | None = None,
+    ) -> dict[str, Any]:
         """Return what is known of a frame, checked; raises ParameterError."""
         row: dict[str, Any] = {}
         if time_s is not None:
             row["time_s"] = checks.finite("time_s", time_s, "s")
         if energy_offset_ev is not None:
             row["energy_offset_ev"] = checks.finite("energy_offset_ev", energy_offset_ev, "eV")
-        if tilt_deg is not None:
-            if np.shape(tilt_deg) != (2,):
-                raise ParameterError(f"tilt_deg is {tilt_deg!r}; expected (alpha, beta) in degrees")
-            row["tilt_deg"] = [checks.finite("tilt_deg", angle, "degrees") for angle in tilt_deg]
+        for name, pair, unit, words in (
+            ("tilt_deg", tilt_deg, "degrees", "(alpha, beta) in degrees"),
+            ("displacement_px", displacement_px, "pixels", "(dy, dx) in scan pixels"),
+        ):
+            if pair is not None:
+                if np.shape(pair) != (2,):
+                    raise ParameterError(f"{name} is {pair!r}; expected {words}")
+                row[name] = [checks.finite(name, value, unit) for value in pair]
         return row
 
     def _failure(self, error: OSError) -> StreamError:
         return StreamError(
-            f"{durable.reason(error)}: {self._frames:,} frames are safe in {self.path}; free space and try again, or "
-            "choose another folder"
+            f"{durable.reason(error)}: {self._committed:,} frames are safe in {self.path}; free space and try again, "
+            "or choose another folder"
         )
 
 

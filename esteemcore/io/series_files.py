@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import dataclasses
 import datetime
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ from esteemcore.io.read_series import COLUMNS
 from esteemcore.io.save import write_scan
 from esteemcore.io.stored import StoredArray, block_name
 from esteemcore.io.stored_events import StoredEvents
+
+if TYPE_CHECKING:
+    from esteemcore.io.resume_series import FoundSeries
 
 ROWS = 256
 """Frames in a block of the arrays of ``series/``, which are replaced with each frame."""
@@ -75,12 +79,12 @@ class SeriesFiles:
         signals = {layer.name: {"shape": layer.plan.shape, "codec": layer.plan.codec.name} for layer in layers}
         self._provenance = provenance.record("io.SeriesWriter", {"signals": signals}).as_dict()
         self._losses = {x.name: LossCheck(x.name, x.plan.codec) for x in layers if x.plan.codec.lossy}
-        more = {**COLUMNS, "counts": (len(layers),)}
-        self._columns = {name: np.full((ROWS, *shape), np.nan) for name, shape in more.items()}
-        self._capacity = ROWS  # rows of the arrays of series/: never fewer than frames
+        self._begin_columns(ROWS)
+        self._earlier: dict[str, list[Any]] = {}  # what was lost in frames that were there before
+        self._first = 0  # the first frame that is written here
 
     def create(self, overwrite: bool) -> None:
-        """Make the empty container.
+        """Make the empty container; it appears under its name when it is whole.
 
         Raises
         ------
@@ -90,34 +94,67 @@ class SeriesFiles:
             If the disk refuses; what was there is there again.
         """
         root = self._root(closed=False)
-        aside = None
-        made = False
+        target, aside, placed = self.path, None, False
+        if target.exists() and not overwrite:
+            container.make_room(target, overwrite)
+        self.path = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}{durable.TEMPORARY}")
         try:
-            aside = container.make_room(self.path, overwrite)
-            self.path.mkdir(parents=True)  # fails if another process was faster: its folder must stay
-            made = True
-            for name in ("signals", "scan", "series"):
-                (self.path / name).mkdir()
-                zarr_json.write_metadata(self.path / name, zarr_json.group_metadata())
-            if self.scan is not None:
-                write_scan(self.path / "scan", self.scan)
-            for name in self._columns:
-                (self.path / "series" / name).mkdir()
-            self._write_column_lengths()
-            for layer in self.layers:
-                self._folder(layer).mkdir()
-                self._write_length(layer, 0)
-            zarr_json.write_metadata(self.path, root)
-            for name in ("signals", "series", "."):
-                durable.sync_folder(self.path / name)
-            durable.sync_folder(self.path.parent)
+            self._make(root)
+            aside = container.make_room(target, overwrite)
+            self.path.rename(target)  # fails if another process was faster: its folder must stay
+            placed = True
+            durable.sync_folder(target.parent)
         except OSError as error:
-            if made:
-                container.discard(self.path)
-            if aside is not None and not self.path.exists():
-                aside.rename(self.path)
-            raise StreamError(f"{self.path} cannot be made: {durable.reason(error)}; choose another folder") from error
+            if placed:
+                container.discard(target)
+            if aside is not None and not target.exists():
+                aside.rename(target)
+            raise StreamError(f"{target} cannot be made: {durable.reason(error)}; choose another folder") from error
+        finally:
+            container.discard(self.path)
+            self.path = target
         container.discard(aside)
+
+    def _make(self, root: bytes) -> None:
+        durable.make_folder(self.path)
+        for name in ("signals", "scan", "series"):
+            durable.make_folder(self.path / name)
+            zarr_json.write_metadata(self.path / name, zarr_json.group_metadata())
+        if self.scan is not None:
+            write_scan(self.path / "scan", self.scan)
+        for name in self._columns:
+            durable.make_folder(self.path / "series" / name)
+        self._write_column_lengths()
+        for layer in self.layers:
+            durable.make_folder(self._folder(layer))
+            self._write_length(layer, 0)
+        zarr_json.write_metadata(self.path, root)
+
+    def resume(self, found: FoundSeries) -> None:
+        """Open what is there for more frames; until one comes, only the attributes of the container change."""
+        self._first = n = len(found)
+        self.geometry = {**found.dataset.geometry, **self.geometry}
+        kept = {key: value for key, value in found.dataset.metadata.items() if key not in ("created", "provenance")}
+        self.metadata = {**kept, **self.metadata}
+        made = {**self._provenance, "first_frame": n}
+        before = found.provenance
+        self._created, self._provenance = found.created, {**before, "appended": [*before.get("appended", []), made]}
+        for layer in self.layers:
+            losses = layer.signal.metadata.get("loss")
+            self._earlier[layer.name] = losses if isinstance(losses, list) else []
+        self._begin_columns(found.rows or ROWS)
+        self._capacity, series = found.capacity, found.dataset.series
+        start = n - n % self._rows
+        for name, column in self._columns.items():
+            values = None if series is None else getattr(series, name, None)
+            if name == "counts" and series is not None:
+                values = np.stack([series.counts[layer.name] for layer in self.layers], axis=1)
+            if values is not None:
+                column[: n - start] = values[start:]
+        root = self._root(closed=False)  # checked before anything is changed
+        for name in self._columns:
+            durable.make_folder(self.path / "series" / name, exist_ok=True)
+        zarr_json.write_metadata(self.path, root)
 
     def write_frame(self, number: int, values: Mapping[str, Any], row: Mapping[str, Any]) -> None:
         """Put the blocks of one frame in place, then what is known of it, then count it."""
@@ -172,11 +209,16 @@ class SeriesFiles:
     def _folder(self, layer: Layer) -> Path:
         return self.path / "signals" / layer.name
 
+    def _begin_columns(self, rows: int) -> None:
+        more = {**COLUMNS, "counts": (len(self.layers),)}
+        self._columns = {name: np.full((rows, *shape), np.nan) for name, shape in more.items()}
+        self._rows = self._capacity = rows  # of a block, and of the arrays of series/: never fewer than frames
+
     def _write_row(self, number: int, row: Mapping[str, Any]) -> None:
         """Write what is known of a frame to the arrays of ``series/``."""
-        block, inside = divmod(number, ROWS)
+        block, inside = divmod(number, self._rows)
         if number >= self._capacity:
-            before, self._capacity = self._capacity, max(2 * self._capacity, (block + 1) * ROWS)
+            before, self._capacity = self._capacity, max(2 * self._capacity, (block + 1) * self._rows)
             try:
                 self._write_column_lengths()
             except OSError:
@@ -194,7 +236,7 @@ class SeriesFiles:
 
     def _write_column_lengths(self) -> None:
         for name, column in self._columns.items():
-            content = container.column_metadata((self._capacity, *column.shape[1:]), ROWS)
+            content = container.column_metadata((self._capacity, *column.shape[1:]), self._rows)
             zarr_json.write_metadata(self.path / "series" / name, content)
 
     def _write_length(self, layer: Layer, n: int) -> None:
@@ -203,8 +245,9 @@ class SeriesFiles:
         stored = StoredEvents if layer.signal.kind == "events" else StoredArray
         data = stored(self._folder(layer), layer.name, "frames", plan.shape, plan.chunks, plan.dtype)
         metadata = layer.signal.metadata
-        if layer.name in self._losses:
-            metadata = {**metadata, "loss": [self._losses[layer.name].record()]}
+        earlier = self._earlier.get(layer.name, [])
+        if layer.name in self._losses and (n > self._first or not earlier):
+            metadata = {**metadata, "loss": [*earlier, self._losses[layer.name].record()]}
         axes = (Axis("frame", n), *layer.signal.axes[1:])
         signal = Signal(data, axes, layer.signal.kind, layer.signal.frame_shape, metadata)
         content = zarr_json.array_metadata(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import itertools
 import math
 import operator
@@ -28,7 +29,7 @@ def block_name(coordinates: tuple[int, ...]) -> str:
     return ".".join(("c", *map(str, coordinates)))
 
 
-class StoredBlocks:
+class StoredBlocks(abc.ABC):
     """The blocks of a Zarr array of the container; `StoredArray` and `StoredEvents` say what is in them.
 
     Parameters
@@ -80,9 +81,9 @@ class StoredBlocks:
         """Return the coordinates of all blocks."""
         return itertools.product(*(range(-(-s // c)) for s, c in zip(self.shape, self.chunks, strict=True)))
 
+    @abc.abstractmethod
     def block(self, place: tuple[int, ...]) -> Any:
         """Return one whole block, padded at the rims."""
-        raise NotImplementedError
 
     def _damage(self, place: tuple[int, ...], why: str) -> str:
         first = place[0] * self.chunks[0]

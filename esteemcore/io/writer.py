@@ -7,8 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +18,14 @@ from esteemcore.io import container, durable
 from esteemcore.io.dataset import ScanRecord
 from esteemcore.io.frame_files import FrameFiles
 from esteemcore.io.framelist import FrameList
+from esteemcore.io.writing import OpenContainer
 from esteemcore.stream import Chunk, Spec
 
 BLOCK_BYTES = 8 * 2**20
 """Raw bytes of a block when the user gives no number of frames: few enough to lose little, enough to sync seldom."""
 
 
-class Writer:
+class Writer(OpenContainer):
     """A container that takes raw frames in visit order, from an acquisition that may end at any moment.
 
     Frames are gathered into blocks. A full block is compressed, written under a temporary name, made durable, renamed,
@@ -74,6 +74,8 @@ class Writer:
     array([5, 3])
     """
 
+    _files: FrameFiles
+
     def __init__(
         self,
         path: str | Path,
@@ -87,6 +89,7 @@ class Writer:
         commit_every_s: float = 5.0,
         overwrite: bool = False,
     ) -> None:
+        super().__init__()
         self.path = container.check_path(path)
         self.spec = spec
         if scan is not None and scan.shape != spec.scan_shape:
@@ -109,30 +112,18 @@ class Writer:
             metadata or {},
         )
         self._current, self._other = (FrameList.empty(self.block, spec.stored_shape, dtype) for _ in range(2))
-        self._fill = self._first = self._committed = 0  # frames in the current block, before it, and on disk
+        self._fill = self._first = 0  # frames in the current block, and before it
         self._last_commit = time.monotonic()
-        self._closed = False
-        self._busy = threading.RLock()  # one appending, flushing or closing thread at a time
-        self._state = threading.Lock()  # the current block and the three numbers above
+        self._state = threading.Lock()  # the current block, the two numbers above and how many are committed
         self._files.create(overwrite)
 
     # what is asked -----------------------------------------------------------------------------------------------
-
-    @property
-    def frames(self) -> int:
-        """Number of committed frames: those that are safe on disk."""
-        return self._committed
 
     @property
     def pending(self) -> int:
         """Number of frames that are taken but still in memory."""
         with self._state:
             return self._first + self._fill - self._committed
-
-    @property
-    def closed(self) -> bool:
-        """True after `close`."""
-        return self._closed
 
     def read(self, start: int, stop: int) -> Iterator[Chunk]:
         """Yield frames in the order in which they were appended, committed or not.
@@ -170,7 +161,7 @@ class Writer:
         with self._busy:
             self._check_open()
             if self._every <= time.monotonic() - self._last_commit:
-                self._commit_part()
+                self._commit_rest()
             n, done = len(chunk), 0
             new = FrameList.of_chunk(chunk, frames)
             first, current, fill = self._first, self._current, self._fill
@@ -201,49 +192,7 @@ class Writer:
         """
         with self._busy:
             self._check_open()
-            self._commit_part()
-
-    def update(self, *, geometry: Any = None, metadata: Mapping[str, Any] | None = None) -> None:
-        """Add to, or replace, entries of the geometry and of the metadata, durably."""
-        with self._busy:
-            self._check_open()
-            self._files.geometry.update(container.geometry_entries(geometry))
-            self._files.metadata.update(metadata or {})
-            try:
-                self._files.write_root(closed=False)
-            except OSError as error:
-                raise self._failure(error) from error
-
-    def close(self) -> None:
-        """Commit all frames and mark the container as closed.
-
-        Raises
-        ------
-        StreamError
-            If the disk is full or refuses; nothing is lost, and it can be called again.
-        """
-        with self._busy:
-            if self._closed:
-                return
-            self._commit_part()
-            try:
-                self._files.finish(self._committed)
-            except OSError as error:
-                raise self._failure(error) from error
-            self._closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.close()
-        except StreamError as failure:
-            if error is None:
-                raise
-            error.add_note(f"and the raw file could not be closed: {failure}")
+            self._commit_rest()
 
     # frames ------------------------------------------------------------------------------------------------------
 
@@ -278,7 +227,7 @@ class Writer:
         self._files.commit(n)
         self._last_commit = time.monotonic()
 
-    def _commit_part(self) -> None:
+    def _commit_rest(self) -> None:
         """Commit the block in memory as far as it is filled."""
         total = self._first + self._fill
         if total == self._committed:
@@ -292,10 +241,6 @@ class Writer:
             raise self._failure(error) from error
         with self._state:
             self._committed = total
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StreamError(f"{self.path} is closed; open a new file for more frames")
 
     def _failure(self, error: OSError) -> StreamError:
         waiting = f", {self.pending:,} more wait in memory" if self.pending else ""

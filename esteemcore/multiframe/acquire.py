@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import threading
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esteemcore import io
-from esteemcore._core.errors import CancelledError, EsteemError, ParameterError, StreamError
+from esteemcore._core.errors import CancelledError, EsteemError, FormatError, ParameterError, StreamError
 from esteemcore._core.provenance import Provenance, record
 from esteemcore.events import SparseSI
 from esteemcore.multiframe.orders import FrameOrder
@@ -96,7 +97,7 @@ class SeriesResult:
     ----------
     folder : RegionFolder
     path : Path
-        The container of this run.
+        The container that holds the frames of this run.
     first, frames, planned : int
         Number of its first frame in the region, frames that are safe on disk, frames that were planned.
     reason : str
@@ -145,7 +146,9 @@ def acquire_series(
 ) -> SeriesResult:
     """Acquire the frames of one area; each is durable on disk, and out of memory, before the next one begins.
 
-    Called again it appends to the same folder. Whenever the process dies, at most the frame being acquired is lost.
+    Called again it appends to the same container, closed or left by a process that died; where other signals, dwell
+    times or orders are planned, to a new one in the same folder. Whenever the process dies, at most the frame being
+    acquired is lost.
 
     Parameters
     ----------
@@ -161,7 +164,8 @@ def acquire_series(
     cancel : threading.Event, optional
         When set, no further frame is begun.
     metadata : mapping, optional
-        JSON-ready, stored with the frames.
+        JSON-ready, stored with the frames: at the first run of a container among its metadata, at later ones beside
+        their settings, under ``multiframe.runs``.
     rest : mapping, optional
         `SeriesResult.unsaved` of the run before, which the disk did not take: stored first, beside the planned frames.
 
@@ -174,6 +178,8 @@ def acquire_series(
     ------
     ParameterError
         If the folder holds frames of another size or place, or with other signals.
+    FormatError
+        If the last container of the folder is damaged beyond opening: make a new region.
     StreamError
         If no container can be made.
 
@@ -195,7 +201,7 @@ def acquire_series(
     (2, 'sharp enough', 2)
     """
     area = plan.region if region is None else region
-    writer, first = _open(plan, folder, area, metadata or {})
+    writer, first, earlier = _open(plan, folder, area, metadata or {})
     frames, reason, is_failure, unsaved, notes = 0, "", False, None, list[str]()
     planned, began = plan.settings.frames, time.monotonic()
     try:
@@ -214,7 +220,7 @@ def acquire_series(
             values = _upright(taken, plan, order)
             unsaved = _with_order(values, plan, order)
             known = offset if plan.settings.energy_step_ev else None
-            writer.append(unsaved, time_s=begun, energy_offset_ev=known)
+            writer.append(unsaved, time_s=earlier + begun, energy_offset_ev=known)
             unsaved = None
             frames += 1
             if on_frame is not None:
@@ -237,7 +243,8 @@ def acquire_series(
 
 def _open(
     plan: SeriesPlan, folder: RegionFolder, area: Region, metadata: Mapping[str, Any]
-) -> tuple[io.SeriesWriter, int]:
+) -> tuple[io.SeriesWriter, int, float]:
+    """Return what takes the frames, the number of the first one, and the time since the first one in its container."""
     if not plan.signals:
         raise ParameterError("nothing is to be recorded; choose at least one signal")
     _check_same(plan, folder, area)
@@ -254,9 +261,32 @@ def _open(
     )
     if _is_order_stored(plan):
         signals[VISIT_ORDER] = io.SeriesSignal(plan.scan_shape, np.uint32)
-    entry = {**plan.record(), "first_frame": first, "center_nm": list(area.center_nm)}
-    stored = {**metadata, "multiframe": entry}
-    return io.SeriesWriter(path, signals, scan=scan, metadata=stored, overwrite=path.exists()), first
+    began = time.time()
+    entry = {**plan.record(), "first_frame": first, "center_nm": list(area.center_nm), "began_unix_s": began}
+    for _, last in folder.parts[-1:]:
+        with contextlib.suppress(ParameterError, FormatError):  # other frames, or damaged: they begin a new container
+            stored, earlier = _run_after(io.load(last), entry, metadata)
+            return io.SeriesWriter(last, signals, scan=scan, metadata=stored, append=True), first, earlier
+    stored = {**metadata, "multiframe": {**entry, "runs": [entry]}}
+    return io.SeriesWriter(path, signals, scan=scan, metadata=stored, overwrite=path.exists()), first, 0.0
+
+
+def _run_after(
+    before: io.Dataset, entry: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> tuple[dict[str, Any], float]:
+    """Return the metadata of a container with one more run, and its time since the first frame there, in s."""
+    there = dict(before.metadata.get("multiframe") or entry)
+    runs = list(there.get("runs") or ([{k: v for k, v in there.items() if k != "runs"}] if before.series else []))
+    times = None if before.series is None else before.series.time_s
+    known = [] if times is None else [float(t) for t in times if math.isfinite(t)]
+    since = float(entry["began_unix_s"]) - float(there.get("began_unix_s", math.inf))
+    earlier = max([since, *known[-1:], 0.0])  # a clock that was set back does not bring frames out of order
+    run = {**entry, "metadata": dict(metadata)}
+    return {**metadata, **_given(before), "multiframe": {**there, "runs": [*runs, run]}}, earlier
+
+
+def _given(before: io.Dataset) -> dict[str, Any]:
+    return {name: value for name, value in before.metadata.items() if name not in ("created", "provenance")}
 
 
 def _check_same(plan: SeriesPlan, folder: RegionFolder, area: Region) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from esteemcore import io
 from esteemcore._core.errors import EsteemError, ParameterError, StreamError
+from esteemcore.io import durable
 
 _REGION = re.compile(r"region_(\d{3,})")
 _PART = re.compile(r"frames_(\d{5,})\.esteem")
@@ -57,12 +58,12 @@ class SessionFolder:
         last = self.regions[-1:]
         number = int(last[0].path.name.split("_")[1]) if last else 0
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            durable.make_folder(self.path, exist_ok=True)
             while True:
                 number += 1
                 made = self.path / f"region_{number:03d}"
                 try:
-                    made.mkdir()
+                    durable.make_folder(made)
                 except FileExistsError:
                     continue
                 return RegionFolder(made)
@@ -73,7 +74,9 @@ class SessionFolder:
 
 
 class RegionFolder:
-    """The frames of one region: containers one after the other, each from one press of Acquire.
+    """The frames of one region: a container that grows with each press of Acquire.
+
+    Another one follows where the signals, the dwell time or the order of a frame change.
 
     Parameters
     ----------
@@ -101,7 +104,7 @@ class RegionFolder:
         return parts[-1][0] + _length(parts[-1][1]) if parts else 0
 
     def next_part(self) -> tuple[int, Path]:
-        """Return number and container of the next frame; one that was left without a frame is there already."""
+        """Return number of the next frame, and its place if it begins a container; an empty one may be there."""
         count = self.count
         return count, self.path / f"frames_{count:05d}.esteem"
 
@@ -135,7 +138,7 @@ def _length(path: Path) -> int:
     try:
         series = io.load(path).series
     except EsteemError:
-        if any(path.glob("signals/*/c/*")):
+        if any(path.glob("signals/*/c.*")):
             raise
         return 0
     return series.frames if series is not None else 0

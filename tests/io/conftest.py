@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))  # series that several of these tests use
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "real"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -124,7 +125,31 @@ def _check_item(item, signal, expected) -> None:
     assert (found.is_sequence, found.collection_dimension_count, found.datum_dimension_count) == expected
     for axis, calibration in zip(signal.axes, found.dimensional_calibrations, strict=True):
         assert (calibration.scale, calibration.offset, calibration.units) == (axis.scale, axis.offset, axis.unit)
+    assert len(signal.axes) == len(found.dimensional_calibrations) == found.data.ndim
     assert found.metadata["instrument"]["high_tension"] == 60e3
+    assert found.intensity_calibration.units == ("counts" if found.data.dtype.kind in "iu" else "")
+
+
+def test_the_check_of_an_item_can_fail(kinds, tmp_path) -> None:
+    pytest.importorskip("nion.swift", reason="Nion Swift is not installed")
+    from nion.swift.model import ImportExportManager
+
+    dataset, expected = kinds
+    signal = dataset.signals["eels"]
+    export(tmp_path / "a.ndata1", dataset, signal="eels")
+    handler = ImportExportManager.NDataImportExportHandler("ndata1-io-handler", "NData 1", ["ndata1"])
+    (item,) = handler.read_data_items("ndata1", Path(tmp_path / "a.ndata1"))
+    moved = tuple(dataclasses.replace(axis, offset=axis.offset + 1) for axis in signal.axes)
+    try:
+        for wrong, axes in (
+            (dataclasses.replace(signal, data=signal.data + 1), expected["eels"]),
+            (dataclasses.replace(signal, axes=moved), expected["eels"]),
+            (signal, expected["image"]),
+        ):
+            with pytest.raises(AssertionError):
+                _check_item(item, wrong, axes)
+    finally:
+        item.close()
 
 
 def test_what_swift_has_no_place_for(tmp_path) -> None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
+import os
+import pickle
+import shutil
+import sys
 import threading
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -14,7 +21,7 @@ import pytest
 from esteemcore import io
 from esteemcore.errors import CancelledError, ParameterError, StreamError
 from esteemcore.events import SparseSI, pack_bits
-from esteemcore.io import exports
+from esteemcore.io import durable, exports
 from esteemcore.io.export_blocks import EventBlocks
 from esteemcore.io.exports import export
 
@@ -275,3 +282,137 @@ def test_a_foreign_file_keeps_what_it_said(real, tmp_path) -> None:
     assert [(x.name, x.unit) for x in a.axes] == [(x.name, x.unit) for x in b.axes]
     assert b.metadata["Signal"]["signal_type"] == a.metadata["Signal"]["signal_type"]
     assert b.metadata["General"]["title"] == a.metadata["General"]["title"]
+
+
+def tree(path):
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    return {p.name if p == path else p.relative_to(path).as_posix(): p.read_bytes() for p in files}
+
+
+@pytest.mark.parametrize("suffix", [".zspy", ".hspy", ".tif", ".ndata1", ".nhdf"])
+@pytest.mark.parametrize("step", ["sync_tree", "replace"])
+def test_the_old_file_stays_when_the_disk_refuses(dataset, tmp_path, monkeypatch, suffix, step) -> None:
+    path = tmp_path / f"a{suffix}"
+    export(path, dataset, signal="adf")
+    before = tree(path)
+    real, calls = getattr(durable, step), []
+
+    def refuse(*args):
+        calls.append(args)
+        if suffix == ".zspy" and step == "replace" and len(calls) != 2:
+            return real(*args)  # the old folder is moved aside, and back after the failure
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, step, refuse)
+        with pytest.raises(StreamError, match="the disk is full"):
+            export(path, dataset, signal="series", overwrite=True)
+    assert calls
+    assert tree(path) == before
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    export(path, dataset, signal="series", overwrite=True)
+    assert tree(path) != before
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", [".zspy", ".nhdf"])
+def test_what_is_exported_is_durable_before_it_has_its_name(dataset, tmp_path, monkeypatch, suffix) -> None:
+    done = []
+    sync, replace = durable.sync_tree, durable.replace
+    monkeypatch.setattr(durable, "sync_tree", lambda path: done.append("sync") or sync(path))
+    monkeypatch.setattr(durable, "replace", lambda a, b: done.append("rename") or replace(a, b))
+    export(tmp_path / f"a{suffix}", dataset, signal="adf")
+    assert [step for n, step in enumerate(done) if step not in done[:n]] == ["sync", "rename"]
+
+
+def test_a_cancelled_export_leaves_the_old_file(dataset, tmp_path) -> None:
+    export(tmp_path / "a.zspy", dataset, signal="adf")
+    before, cancel = tree(tmp_path), threading.Event()
+    cancel.set()
+    with pytest.raises(CancelledError):
+        export(tmp_path / "a.zspy", dataset, signal="eels", overwrite=True, cancel=cancel)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("kind", ["empty", "foreign", "ours and more", "of HyperSpy", "link", "file", "damaged"])
+def test_folders_of_others_are_never_replaced(dataset, tmp_path, kind) -> None:
+    path = tmp_path / "a.zspy"
+    if kind in ("empty", "foreign"):
+        path.mkdir()
+    else:
+        export(path, dataset, signal="adf")
+    if kind in ("foreign", "ours and more"):
+        (path / "thesis.txt").write_text("x")
+    elif kind == "of HyperSpy":
+        (path / ".zattrs").write_text(json.dumps({"file_format": "ZSpy", "file_format_version": "3.3"}))
+    elif kind == "damaged":
+        (path / ".zattrs").write_text("[" * 5000)
+    elif kind == "link":
+        path.rename(tmp_path / "b.zspy")
+        path.symlink_to(tmp_path / "b.zspy", target_is_directory=True)
+    elif kind == "file":
+        shutil.rmtree(path)
+        path.write_text("x")
+    before = tree(tmp_path)
+    with pytest.raises(ParameterError, match="exists already"):
+        export(path, dataset, signal="series")
+    with pytest.raises(ParameterError, match="was not written by Esteem, or has other files in it"):
+        export(path, dataset, signal="series", overwrite=True)
+    assert tree(tmp_path) == before
+    assert path.exists()
+
+
+def test_a_folder_is_not_replaced_by_a_file(dataset, tmp_path) -> None:
+    (tmp_path / "a.hspy").mkdir()
+    with pytest.raises(ParameterError, match="is no file"):
+        export(tmp_path / "a.hspy", dataset, signal="adf", overwrite=True)
+    assert list((tmp_path / "a.hspy").iterdir()) == []
+
+
+def test_many_threads_read_events_as_a_dense_array(tmp_path, rng) -> None:
+    counts = rng.poisson(0.05, (6, 24, 24, 40)).astype(np.uint16)
+    signals = {"eds": io.SeriesSignal((24, 24, 40), np.uint16, kind="events")}
+    with io.SeriesWriter(tmp_path / "a.esteem", signals) as writer:
+        for frame in counts:
+            writer.append({"eds": frame})
+    view = EventBlocks(io.load(tmp_path / "a.esteem").signals["eds"].data)
+    parts = []
+    for _ in range(600):
+        low = [int(rng.integers(0, size)) for size in counts.shape]
+        parts.append(tuple(slice(a, int(rng.integers(a, size)) + 1) for a, size in zip(low, counts.shape, strict=True)))
+
+    class Guarded(OrderedDict):
+        """Says when it is touched by a thread that does not hold the lock."""
+
+        def get(self, *args):
+            alone.append(view._keeping.locked())
+            return super().get(*args)
+
+        def __setitem__(self, *args):
+            alone.append(view._keeping.locked())
+            super().__setitem__(*args)
+
+        def popitem(self, *args, **more):
+            alone.append(view._keeping.locked())
+            return super().popitem(*args, **more)
+
+    view._kept, alone = Guarded(), []
+    start = threading.Barrier(8)
+
+    def read(some):
+        start.wait(20)
+        return [np.array_equal(view[part], counts[part]) for part in some]
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            same = list(pool.map(read, [parts[n::8] for n in range(8)]))
+    finally:
+        sys.setswitchinterval(interval)
+    assert np.all([np.all(part) for part in same])
+    assert len(alone) > 600
+    assert all(alone)
+    assert 0 < len(view._kept) <= view._most
+    again = pickle.loads(pickle.dumps(view))
+    np.testing.assert_array_equal(again[parts[0]], counts[parts[0]])

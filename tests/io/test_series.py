@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import errno
-import os
 import subprocess
 import sys
 import threading
@@ -10,44 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import series_function
 import zarr
+from series_function import WRITE_FILE, FullDisk, check, dense
 
 from esteemcore import events, io
 from esteemcore.errors import FormatError, ParameterError, StreamError
 from esteemcore.io import durable, series_files
 
 HERE = Path(__file__).parent
-WRITE_FILE = durable.write_file
 
 
 def function():
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("series_function", HERE / "series_function.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def dense(signal, number):
-    data = signal.data.frame(number).to_dense() if signal.kind == "events" else signal.data[number]
-    return np.asarray(data)
-
-
-def check(path, n=None):
-    """Compare all committed frames with what was written; return their number."""
-    maker, dataset = function(), io.load(path)
-    frames = len(dataset.series)
-    assert n is None or frames == n
-    for number in range(frames):
-        for name, values in maker.make(number).items():
-            np.testing.assert_array_equal(dense(dataset.signals[name], number), values)
-            assert dataset.series.counts[name][number] == pytest.approx(values.sum(dtype=np.float64))
-        known = maker.known(number)
-        assert dataset.series.time_s[number] == known["time_s"]
-        assert dataset.series.energy_offset_ev[number] == known["energy_offset_ev"]
-        np.testing.assert_array_equal(dataset.series.tilt_deg[number], known["tilt_deg"])
-    return frames
+    return series_function
 
 
 def test_a_series_comes_back_and_is_a_plain_zarr_group(tmp_path, monkeypatch):
@@ -137,19 +110,6 @@ def test_signals_that_cannot_be_stored_are_refused_before_anything_is_made(tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-class FullDisk:
-    """Lets a number of writes pass, then has no space left."""
-
-    def __init__(self, passes: int):
-        self.passes = passes
-
-    def __call__(self, path, pieces):
-        if self.passes <= 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self.passes -= 1
-        WRITE_FILE(path, pieces)
-
-
 def append_all(writer, numbers):
     maker = function()
     for number in numbers:
@@ -182,7 +142,7 @@ def test_closing_after_a_failure_cuts_what_only_some_signals_have(tmp_path, monk
     maker = function()
     writer = io.SeriesWriter(tmp_path / "a.esteem", maker.signals())
     writer.append(maker.make(0), **maker.known(0))
-    writes = 3 + 4 + 1  # blocks, arrays of the series, the first signal's length
+    writes = 3 + 5 + 1  # blocks, arrays of the series, the first signal's length
     monkeypatch.setattr(durable, "write_file", FullDisk(writes))
     with pytest.raises(StreamError):
         writer.append(maker.make(1), **maker.known(1))

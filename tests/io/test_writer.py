@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import errno
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -14,6 +12,7 @@ import pytest
 import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from series_function import WRITE_FILE, FullDisk
 
 from esteemcore import events, io, stream
 from esteemcore.errors import ParameterError, StreamError
@@ -241,22 +240,6 @@ def test_read_back_while_appending(tmp_path):
     assert problems == []
     with pytest.raises(ParameterError, match="there are 6000"):
         list(writer.read(0, total + 1))
-
-
-class FullDisk:
-    """Lets a number of writes pass, then has no space left."""
-
-    def __init__(self, passes: int):
-        self.passes = passes
-
-    def __call__(self, path, pieces):
-        if self.passes <= 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self.passes -= 1
-        WRITE_FILE(path, pieces)
-
-
-WRITE_FILE = durable.write_file
 
 
 def append_until_it_fails(writer, taken, sizes):

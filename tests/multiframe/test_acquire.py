@@ -6,6 +6,7 @@ import errno
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from esteemcore import io, multiframe
-from esteemcore.errors import CancelledError, ParameterError, StreamError
+from esteemcore.errors import CancelledError, FormatError, ParameterError, StreamError
 from esteemcore.io import durable
 
 
@@ -61,8 +62,11 @@ def test_frames_are_stored_upright_and_appended(folder: multiframe.RegionFolder,
     assert (first.first, first.frames, first.reason) == (0, 4, "")
     assert first.summary.startswith("Done: 4 of 4 frames")
     second = multiframe.acquire_series(plan, folder, known_microscope.take)
-    assert (second.first, second.frames) == (4, 4)
+    assert (second.first, second.frames, second.path) == (4, 4, first.path)
+    assert [number for number, _ in folder.parts] == [0]
     holds(folder, 8)
+    times = io.load(first.path).series.time_s
+    assert np.all(np.diff(times) > 0)
     if order in ("shuffled", "turned raster"):
         for number in range(8):
             rank = folder.frame(number)[multiframe.VISIT_ORDER]
@@ -203,6 +207,71 @@ def test_a_killed_series_loses_at_most_one_frame_and_resumes(folder: multiframe.
     result = multiframe.acquire_series(known_microscope.plan(), folder, known_microscope.take)
     assert result.first == count
     holds(folder, count + 4)
+
+
+def test_another_way_of_scanning_begins_a_new_container(folder: multiframe.RegionFolder) -> None:
+    first = multiframe.acquire_series(known_microscope.plan(), folder, known_microscope.take)
+    for number, settings in enumerate(({"dwell_s": 2e-5}, {"dwell_s": 2e-5, "order": "shuffled"}), 1):
+        plan = known_microscope.plan(**settings)
+        result = multiframe.acquire_series(plan, folder, known_microscope.take)
+        assert (result.first, result.frames) == (4 * number, 4)
+        assert len(folder.parts) == number + 1
+    assert io.load(first.path).series.frames == 4
+    third = multiframe.acquire_series(plan, folder, known_microscope.take)
+    assert (third.first, third.path) == (12, result.path)
+    assert len(folder.parts) == 3
+    holds(folder, 16)
+
+
+def test_each_run_is_told_in_the_container(folder: multiframe.RegionFolder) -> None:
+    for number, frames in enumerate((2, 3, 1)):
+        plan = known_microscope.plan(frames=frames)
+        multiframe.acquire_series(plan, folder, known_microscope.take, metadata={"overrides": [number]})
+    dataset = io.load(folder.parts[0][1])
+    entry = dataset.metadata["multiframe"]
+    assert entry["first_frame"] == 0
+    assert dataset.metadata["overrides"] == [0]
+    assert [run["first_frame"] for run in entry["runs"]] == [0, 2, 5]
+    assert [run["settings"]["frames"] for run in entry["runs"]] == [2, 3, 1]
+    assert [run["metadata"]["overrides"] for run in entry["runs"][1:]] == [[1], [2]]
+    assert dataset.notes == ()
+    assert io.verify(folder.parts[0][1]) == []
+
+
+def test_times_go_on_when_the_clock_was_set_back(
+    folder: multiframe.RegionFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    for clock in (now, now + 100.0, now - 1000.0):
+        monkeypatch.setattr(time, "time", lambda clock=clock: clock)
+        multiframe.acquire_series(known_microscope.plan(frames=2), folder, known_microscope.take)
+    series = io.load(folder.parts[0][1]).series
+    assert series is not None
+    assert np.all(np.diff(series.time_s) >= 0)
+    assert series.time_s[2] == pytest.approx(100.0, abs=5.0)
+    assert series.time_s[4] == pytest.approx(100.0, abs=5.0)
+
+
+def test_folders_of_several_containers_are_read_and_continued(folder: multiframe.RegionFolder) -> None:
+    signals = known_microscope.plan().signals
+    for first in (0, 2):
+        with io.SeriesWriter(folder.path / f"frames_{first:05d}.esteem", signals) as writer:
+            for number in (first, first + 1):
+                frame = {"adf": known_microscope.frame(number), "eds": known_microscope.spectra(number)}
+                writer.append(frame, time_s=0.1 * number)
+    holds(folder, 4)
+    result = multiframe.acquire_series(known_microscope.plan(), folder, known_microscope.take)
+    assert (result.first, result.frames) == (4, 4)
+    holds(folder, 8)
+
+
+def test_a_damaged_container_is_never_replaced(folder: multiframe.RegionFolder) -> None:
+    result = multiframe.acquire_series(known_microscope.plan(), folder, known_microscope.take)
+    (result.path / "signals" / "adf" / "zarr.json").write_text("{")
+    before = {p: p.read_bytes() for p in result.path.rglob("*") if p.is_file()}
+    with pytest.raises(FormatError, match="adf"):
+        multiframe.acquire_series(known_microscope.plan(), folder, known_microscope.take)
+    assert {p: p.read_bytes() for p in folder.path.rglob("*") if p.is_file()} == before
 
 
 def test_the_file_tells_how_it_was_made(folder: multiframe.RegionFolder) -> None:
