@@ -109,6 +109,7 @@ EXPORTED = {
     },
     spectral: {
         "BackgroundRemoved",
+        "ComponentMeter",
         "EdgeMap",
         "PrincipalComponents",
         "Rank",
