@@ -16,6 +16,9 @@ from esteemcore.io.export_blocks import Blocks, Part, dense_view, on_grid
 from esteemcore.io.export_metadata import hyperspy_metadata
 
 _NAMES = {"energy": "Energy", "wavelength": "Wavelength"}
+_PATTERNS = (("ky", "kx"), ("qy", "qx"))
+"""Names of the axes of diffraction patterns."""
+
 _HINTS = {"eels": "EELS", "eds": "EDS_TEM", "edx": "EDS_TEM", "cl": "CL", "cathodoluminescence": "CL"}
 
 
@@ -199,7 +202,7 @@ def _signal_type(name: str, signal: Signal) -> str:
     if isinstance(said, dict) and said.get("signal_type"):
         return str(said["signal_type"])
     last = signal.axes[-1]
-    if signal.frame_shape is not None:
+    if signal.frame_shape is not None or tuple(axis.name for axis in signal.axes[-2:]) in _PATTERNS:
         return "electron_diffraction"
     if last.name == "wavelength":
         return "CL"
