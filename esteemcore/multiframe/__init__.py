@@ -9,20 +9,29 @@ from esteemcore.multiframe.acquire import (
     sum_subpixels,
 )
 from esteemcore.multiframe.after import MailSettings, run_script, send_mail
+from esteemcore.multiframe.live_series import LiveSeries
+from esteemcore.multiframe.live_state import ComponentCount, LiveState
+from esteemcore.multiframe.maps import ElementMap, MeasuredMap, measure_maps
 from esteemcore.multiframe.orders import ORDERS, FrameOrder, frame_order
 from esteemcore.multiframe.plan import SeriesFigures, SeriesPlan, spent
 from esteemcore.multiframe.region import Region, fit_region, virgin_areas
 from esteemcore.multiframe.session_folder import RegionFolder, SessionFolder
 from esteemcore.multiframe.settings import SeriesSettings
+from esteemcore.multiframe.stop_conditions import StopConditions
 from esteemcore.multiframe.words import figures_in_words, spent_in_words
 
 __all__ = [
     "ORDERS",
     "VISIT_ORDER",
     "AcquiredFrame",
+    "ComponentCount",
+    "ElementMap",
     "FrameOrder",
     "FrameRequest",
+    "LiveSeries",
+    "LiveState",
     "MailSettings",
+    "MeasuredMap",
     "Region",
     "RegionFolder",
     "SeriesFigures",
@@ -30,10 +39,12 @@ __all__ = [
     "SeriesResult",
     "SeriesSettings",
     "SessionFolder",
+    "StopConditions",
     "acquire_series",
     "figures_in_words",
     "fit_region",
     "frame_order",
+    "measure_maps",
     "run_script",
     "send_mail",
     "spent",
