@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -127,7 +127,7 @@ class RunningSums:
         if self.energy_ev is None:
             return
         weights = self._weights.result()
-        sharing = float(np.sum(weights.variance)) / float(weights.data.sum())
+        sharing = float(cast(NDArray[Any], weights.variance).sum()) / float(weights.data.sum())
         self.found = measure_maps(self.maps, total, self.energy_ev, region, sharing)
         for name, measured in self.found.items():
             rows = self.snr[name]
