@@ -7,6 +7,8 @@ from esteemcore.register.align_series import align
 from esteemcore.register.alignment import Alignment
 from esteemcore.register.diagnostics import Diagnosis, diagnose
 from esteemcore.register.live import LiveAlignment, Placement
+from esteemcore.register.motif import MotifPlaces, find_motif
+from esteemcore.register.motif_average import MotifAverage, average_motif
 from esteemcore.register.tracker import DriftTracker
 
 __all__ = [
@@ -16,8 +18,12 @@ __all__ = [
     "Diagnosis",
     "DriftTracker",
     "LiveAlignment",
+    "MotifAverage",
+    "MotifPlaces",
     "Placement",
     "accumulate",
     "align",
+    "average_motif",
     "diagnose",
+    "find_motif",
 ]
