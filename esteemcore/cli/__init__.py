@@ -19,6 +19,7 @@ COMMANDS = {
     "demo": "take a simulated low-dose one-bit 4D-STEM scan in Nion Swift and watch its phase form",
     "info": "print what a file holds and what it costs",
     "live": "replay the frames of a file through the live chain",
+    "multiframe": "align a series of frames, sum it, map elements, and write a report",
     "reproduce": "make recorded images again from the raw frames and compare them",
     "restore": "write a container with plain arrays, which any Zarr library reads",
     "show": "print and picture what a file holds",

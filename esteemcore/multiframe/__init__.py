@@ -14,10 +14,13 @@ from esteemcore.multiframe.live_state import ComponentCount, LiveState
 from esteemcore.multiframe.maps import ElementMap, MeasuredMap, measure_maps
 from esteemcore.multiframe.orders import ORDERS, FrameOrder, frame_order
 from esteemcore.multiframe.plan import SeriesFigures, SeriesPlan, spent
+from esteemcore.multiframe.process import process_series
+from esteemcore.multiframe.processed import ProcessedSeries, save_processed
 from esteemcore.multiframe.region import Region, fit_region, virgin_areas
 from esteemcore.multiframe.session_folder import RegionFolder, SessionFolder
 from esteemcore.multiframe.settings import SeriesSettings
 from esteemcore.multiframe.stop_conditions import StopConditions
+from esteemcore.multiframe.typed_maps import maps_from_words
 from esteemcore.multiframe.words import figures_in_words, spent_in_words
 
 __all__ = [
@@ -32,6 +35,7 @@ __all__ = [
     "LiveState",
     "MailSettings",
     "MeasuredMap",
+    "ProcessedSeries",
     "Region",
     "RegionFolder",
     "SeriesFigures",
@@ -44,8 +48,11 @@ __all__ = [
     "figures_in_words",
     "fit_region",
     "frame_order",
+    "maps_from_words",
     "measure_maps",
+    "process_series",
     "run_script",
+    "save_processed",
     "send_mail",
     "spent",
     "spent_in_words",

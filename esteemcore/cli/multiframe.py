@@ -1,0 +1,89 @@
+"""``esteem multiframe SOURCE... OUT``: a recorded series registered, summed and mapped, with a report."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from esteemcore import multiframe
+from esteemcore.cli.multiframe_page import report
+from esteemcore.cli.options import bar
+from esteemcore.errors import ParameterError
+from esteemcore.io.container import check_path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "source",
+        type=Path,
+        nargs="+",
+        help="folder of a region, container or file with a series; several follow each other, single frames too",
+    )
+    parser.add_argument("out", type=Path, help="container to make, *.esteem or *.zarr; the report lies beside it")
+    parser.add_argument("--image", metavar="NAME", help="signal to register by, when there are several images")
+    parser.add_argument("--spectra", metavar="NAME", help="signal of spectra, when there are several")
+    parser.add_argument("--model", choices=("scanline", "rigid"), default="scanline", help="default: %(default)s")
+    parser.add_argument("--residual", action="store_true", help="also fit what the lines leave")
+    parser.add_argument("--upsample", type=int, default=1, metavar="N", help="fine pixels per pixel, along one side")
+    parser.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="NAME:START-STOP[:BSTART-BSTOP[+...]]",
+        help="map of an element: window and background windows in eV; may be given several times",
+    )
+    parser.add_argument("--energy", nargs=2, type=float, metavar=("OFFSET", "DISPERSION"), help="of the spectra, in eV")
+    parser.add_argument("--no-variance", action="store_true", help="keep no variance: half the memory")
+    parser.add_argument("--no-components", action="store_true", help="do not count components above noise")
+    parser.add_argument("--overwrite", action="store_true", help="replace container and report that are there already")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Process the series, write container and report, and print what was found."""
+    maps = multiframe.maps_from_words(" ".join(arguments.map))
+    out = check_path(arguments.out)
+    page = out.with_suffix(".html")
+    for path in (out, page):
+        if path.exists() and not arguments.overwrite:
+            raise ParameterError(f"{path} exists already; choose another name, or replace it with --overwrite")
+    sources = arguments.source
+    for source in sources:
+        raw, made = source.resolve(), out.resolve()
+        if made == raw or made in raw.parents or (raw in made.parents and raw.suffix == made.suffix):
+            raise ParameterError(f"{out} would take the place of the frames in {source}; choose another name")
+    if not out.parent.is_dir():
+        raise ParameterError(f"there is no folder {out.parent}; make it first, or choose another one")
+    with bar("aligning and summing") as progress:
+        result = multiframe.process_series(
+            sources[0] if len(sources) == 1 else sources,
+            image=arguments.image,
+            spectra=arguments.spectra,
+            model=arguments.model,
+            residual=arguments.residual,
+            upsample=arguments.upsample,
+            maps=maps,
+            variance=not arguments.no_variance,
+            components=not arguments.no_components,
+            energy_ev=arguments.energy,
+            progress=progress,
+        )
+    multiframe.save_processed(out, result, overwrite=arguments.overwrite)
+    report(result).save(page)
+    for line in lines(result):
+        print(line)
+    print(f"wrote {out} and {page}")
+    return 0
+
+
+def lines(result: multiframe.ProcessedSeries) -> list[str]:
+    """Return what was found, line by line."""
+    found = [result.summary]
+    for k, reason in enumerate(result.alignment.reasons):
+        if reason:
+            found.append(f"frame {k} left out: {reason}")
+    for name, measured in result.maps.items():
+        snr = f"{measured.snr:.3g}" if math.isfinite(measured.snr) else "not known"
+        found.append(f"map {name}: SNR {snr}")
+    return found
