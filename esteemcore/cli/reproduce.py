@@ -15,6 +15,7 @@ from esteemcore import __version__, fourd, io, stream
 from esteemcore._core import provenance
 from esteemcore.cli.results import Chain, named, read_chain
 from esteemcore.errors import FormatError
+from esteemcore.io.compare import distance, same_numbers
 
 COMPARED = ("function", "then", "parameters", "seed", "input_digest")
 """What must be the same in the provenance; version and time are told only."""
@@ -85,7 +86,24 @@ def _row(name: str, signal: io.Signal, results: Mapping[str, tuple[NDArray[Any],
         return name, function, "different", f"other {', '.join(words.get(key, key) for key in changed)}"
     if provenance.digest(data) == provenance.digest(stored):
         return name, function, "same", ""
+    return name, function, "different", _how(np.asarray(data), stored)
+
+
+def _how(data: NDArray[Any], stored: NDArray[Any]) -> str:
+    """Return in words how values that were made again differ from those that were stored."""
     if data.shape != stored.shape:
-        return name, function, "different", f"shape {data.shape} instead of {stored.shape}"
-    largest = float(np.nanmax(np.abs(data - stored), initial=0))
-    return name, function, "different", f"by at most {largest:.3g}, values up to {np.nanmax(np.abs(stored)):.3g}"
+        return f"shape {data.shape} instead of {stored.shape}"
+    if data.dtype.newbyteorder("=") != stored.dtype.newbyteorder("="):
+        return f"dtype {data.dtype} instead of {stored.dtype}"
+    differs = ~same_numbers(data, stored)
+    count = int(np.count_nonzero(differs))
+    if not count:
+        return "by the sign of zeros or the bits of NaN only"
+    error = distance(data[differs], stored[differs])
+    beyond = int(np.count_nonzero(~np.isfinite(error)))
+    values = f"{count:,} of {data.size:,} values, "
+    if beyond == count:
+        return values + "each NaN or infinite in one of them only"
+    size = np.abs(stored if stored.dtype.kind in "fc" else stored.astype(np.float64))
+    largest = f"by at most {error[np.isfinite(error)].max():.3g}, values up to {size[np.isfinite(size)].max():.3g}"
+    return values + largest + (f"; {beyond:,} are NaN or infinite in one of them only" if beyond else "")

@@ -10,6 +10,7 @@ import pytest
 
 from esteemcore import cli, fourd, io, stream
 from esteemcore._core import provenance
+from esteemcore.cli import reproduce
 from esteemcore.events import pack_bits
 
 
@@ -125,3 +126,61 @@ def test_a_damaged_record(recorded, capsys, damage) -> None:
     )
     assert cli.main(["reproduce", str(recorded / "results.esteem")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def row(stored: np.ndarray, again: np.ndarray) -> tuple[str, str]:
+    """Return verdict and reason of an honest record whose image is made again as another one."""
+    made = {"function": "f", "parameters": {}, "seed": None, "input_digest": "0"}
+    axes = tuple(io.Axis(f"axis {n}", size) for n, size in enumerate(stored.shape))
+    signal = io.Signal(stored, axes, metadata={"provenance": made, "digest": provenance.digest(stored)})
+    _, _, verdict, why = reproduce._row("image", signal, {"image": (again, "", made)})
+    return verdict, why
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "u8", "i1", "i8", "f4", "f8", "c8", "?"])
+def test_every_dtype_is_compared_without_wrapping_round(dtype) -> None:
+    stored = np.array([[0, 1], [1, 0]], dtype)
+    assert row(stored, stored.copy()) == ("same", "")
+    again = np.array([[1, 0], [1, 0]], dtype)  # 0 - 1 is 255 in uint8
+    assert row(stored, again) == ("different", "2 of 4 values, by at most 1, values up to 1")
+
+
+def test_the_largest_whole_numbers() -> None:
+    stored = np.array([2**63 + 1, 5], np.uint64)
+    again = np.array([2**63, 5], np.uint64)  # the same in float64
+    assert row(stored, again) == ("different", "1 of 2 values, by at most 1, values up to 9.22e+18")
+    lowest = np.array([-(2**63), 3], np.int64)  # has no absolute value in int64
+    assert row(lowest, lowest + 2) == ("different", "2 of 2 values, by at most 2, values up to 9.22e+18")
+
+
+@pytest.mark.parametrize("dtype", ["u8", "f4", "c16", "?"])
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0, 2)])
+def test_empty_images(shape, dtype) -> None:
+    empty = np.empty(shape, dtype)
+    assert row(empty, empty.copy()) == ("same", "")
+    assert row(empty, np.zeros((2, *shape[1:]), dtype))[1] == f"shape {(2, *shape[1:])} instead of {shape}"
+    assert row(empty, np.empty(shape, "i2"))[1] == f"dtype int16 instead of {np.dtype(dtype)}"
+
+
+def test_what_is_no_number() -> None:
+    nan, inf = np.nan, np.inf
+    known = np.array([nan, 1.0, inf, 3.0], np.float32)
+    assert row(known, known.copy()) == ("same", "")
+    one = np.array([nan, 1.5, inf, 3.0], np.float32)
+    assert row(known, one)[1] == "1 of 4 values, by at most 0.5, values up to 3"
+    lost = np.array([nan, nan, inf, 3.5], np.float32)
+    why = "2 of 4 values, by at most 0.5, values up to 3; 1 are NaN or infinite in one of them only"
+    assert row(known, lost) == ("different", why)
+    signs = np.array([nan, 1.0, -inf, 3.0], np.float32)
+    assert row(known, signs)[1] == "1 of 4 values, each NaN or infinite in one of them only"
+    nothing = np.full(4, nan, np.float32)
+    assert row(nothing, known)[1] == "3 of 4 values, each NaN or infinite in one of them only"
+    assert row(nothing, nothing.copy())[0] == "same"
+    zeros = np.zeros(2, np.float32)
+    assert row(zeros, -zeros) == ("different", "by the sign of zeros or the bits of NaN only")
+
+
+def test_another_dtype_is_told() -> None:
+    stored = np.arange(4, dtype=np.uint32)
+    assert row(stored, stored.astype(np.uint64)) == ("different", "dtype uint64 instead of uint32")
+    assert row(stored, stored.astype(">u4")) == ("same", "")
