@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import threading
@@ -43,7 +44,7 @@ def write(
         If it cannot be written; the message says why.
     """
     if path.exists():
-        raise ParameterError(f"{path.name} exists already and is not replaced; choose another name")
+        raise _exists(path)
     if path.suffix.lower() != ".zip":
         io.save(path, dataset, codec=codec, progress=progress, cancel=cancel)
         return
@@ -57,14 +58,28 @@ def write(
         packing = None if progress is None else lambda done: progress(SAVING + (1 - SAVING) * done)
         io.save(folder, dataset, codec=codec, progress=saving, cancel=cancel)
         packed = io.pack(folder, progress=packing, cancel=cancel)
-        if path.exists():
-            raise ParameterError(f"{path.name} exists already and is not replaced; choose another name")
-        packed.rename(path)
+        _put(packed, path)
         durable.sync_folder(path.parent)
     except OSError as error:
         raise StreamError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _put(packed: Path, path: Path) -> None:
+    """Give a file its name, unless another file got this name since it was last looked at."""
+    try:
+        os.link(packed, path)  # a rename would replace what is there
+    except FileExistsError:
+        raise _exists(path) from None
+    except OSError:  # no hard links on this disk
+        if path.exists():
+            raise _exists(path) from None
+        packed.rename(path)
+
+
+def _exists(path: Path) -> ParameterError:
+    return ParameterError(f"{path.name} exists already and is not replaced; choose another name")
 
 
 def is_inside_container(path: Path) -> bool:

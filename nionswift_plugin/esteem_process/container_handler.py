@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-import math
-import shutil
-import uuid
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from nion.swift.model import DataItem, DisplayItem, FileStorageSystem, ImportExportManager
+from nion.swift.model import DisplayItem, FileStorageSystem, ImportExportManager
 
 from esteemcore import io
-from esteemcore.errors import EsteemError, ParameterError
-from nionswift_plugin.esteem_process import container_files, notices
-from nionswift_plugin.esteem_process.from_dataset import Found, find
+from esteemcore.errors import FormatError, ParameterError
+from esteemcore.io.read_container import load_container, place_of
+from esteemcore.io.zipped import is_packed
+from nionswift_plugin.esteem_process import container_files, import_job, import_window, notices, project_item
+from nionswift_plugin.esteem_process.from_dataset import find
+from nionswift_plugin.esteem_process.project_item import ProjectItem
 from nionswift_plugin.esteem_process.to_dataset import make_dataset
 
-SPARE_BYTES = 2**30
-"""What stays free on the disk of the project."""
+AT_ONCE_BYTES = 32 * 2**20
+"""Up to so many bytes are imported while the window waits, and are shown where they were dropped; more in a thread."""
 
 
 class ContainerHandler(ImportExportManager.ImportExportHandler):
@@ -29,31 +29,55 @@ class ContainerHandler(ImportExportManager.ImportExportHandler):
     a container, ``zip`` for a packed one.
     """
 
+    def __init__(self, io_handler_id: str, name: str, extensions: Sequence[str]) -> None:
+        super().__init__(io_handler_id, name, extensions)
+        self._whole: dict[Path, list[Any]] = {}
+
     def read_import_data(
         self,
         extension: str,
         file_path: Path,
         project_storage_system: FileStorageSystem.ProjectStorageSystem,
     ) -> ImportExportManager.ImportData:
-        """Read a container into the project; what goes wrong is told in words and changes nothing."""
+        """Read a container into the project; what goes wrong is told in words and changes nothing.
+
+        What is large is read in a thread; then nothing is returned now, and this is asked again when it is there.
+        """
         if extension == "json" and (
             file_path.name != container_files.METADATA or container_files.is_inside_container(file_path)
         ):  # Import Folder hands over every file of this kind
             return ImportExportManager.ImportData([], {}, [])
-        handlers: list[Any] = []
+        if file_path in self._whole:
+            return ImportExportManager.ImportData(self._whole.pop(file_path), {}, [])
+        items: list[ProjectItem] = []
         try:
             found, notes = find(_load(file_path))
             for entry in found:
-                _store(entry, file_path, project_storage_system, handlers)
+                items.append(ProjectItem(entry, file_path, project_storage_system))
+            project_item.check_room(items)
+            window = import_window.window_of(project_storage_system)
+            at_once = window is None or sum(item.nbytes for item in items) <= AT_ONCE_BYTES
+            if at_once:
+                import_job.fill(items, lambda done: None, threading.Event())
         except Exception as error:
-            for handler in handlers:
-                handler.remove()
-                handler.close()
-            notices.tell(_label(file_path), _words(error))
+            for item in items:
+                item.discard()
+            notices.tell(_label(file_path), import_job.words(error))
             return ImportExportManager.ImportData([], {}, [])
         if notes or not found:
             notices.tell(_label(file_path), "; ".join(notes) or "there are no signals in it")
-        return ImportExportManager.ImportData(handlers, {}, [])
+        if at_once:
+            return ImportExportManager.ImportData([item.handler for item in items], {}, [])
+        import_window.ImportWindow(window, _label(file_path), items, lambda h: self._adopt(window, file_path, h))
+        return ImportExportManager.ImportData([], {}, [])
+
+    def _adopt(self, window: Any, path: Path, handlers: list[Any]) -> None:
+        """Let Nion Swift take data items whose files are whole by now, as if they had just been read."""
+        self._whole[path] = handlers
+        window.receive_files([str(path)])
+        for handler in self._whole.pop(path, []):  # another plug-in took this kind of file
+            handler.remove()
+            handler.close()
 
     def can_write_display_item(self, display_item: DisplayItem.DisplayItem, extension: str) -> bool:
         """Tell whether a display item is offered for export; what cannot be written is refused in words."""
@@ -66,64 +90,19 @@ class ContainerHandler(ImportExportManager.ImportExportHandler):
                 raise ParameterError(f"{path.name} is no name for a container; use *.esteem or *.esteem.zip")
             container_files.write(path, make_dataset(display_item.data_items))
         except Exception as error:
-            notices.tell(display_item.displayed_title, _words(error))
+            notices.tell(display_item.displayed_title, import_job.words(error))
             raise
 
 
 def _load(path: Path) -> io.Dataset:
     """Open a container, and nothing else that `esteemcore.io.load` can read."""
-    io.info(path.parent if path.name == container_files.METADATA else path)
-    return io.load(path)
-
-
-def _store(found: Found, path: Path, storage: FileStorageSystem.ProjectStorageSystem, handlers: list[Any]) -> None:
-    """Write one data item to the files of the project, part by part."""
-    item = DataItem.DataItem(item_uuid=uuid.uuid4(), large_format=len(found.xdata.data_shape) > 2)
-    try:
-        item.set_xdata(found.xdata)
-        item.title = found.title
-        item.caption = found.caption
-        item.source_file_path = path
-        item.created = found.xdata.timestamp
-        handler = storage._make_storage_handler(FileStorageSystem.make_storage_handler_attributes(item))
-        handlers.append(handler)
-        properties = {**item.write_to_dict(), "modified": item.modified.isoformat()}
-        shape, descriptor = found.xdata.data_shape, found.xdata.data_descriptor
-        if handler.storage_handler_type == "hdf5":
-            _check_room(found, Path(handler.reference))
-            handler.reserve_data(shape, found.dtype, descriptor, item.created)
-            stored: Any = handler.read_data()
-            for place, values in found.parts():
-                stored[place] = values
-        else:
-            whole = np.empty(shape, found.dtype)
-            for place, values in found.parts():
-                whole[place] = values
-            handler.write_data(whole, descriptor, item.created)
-        handler.write_properties(properties, item.created)
-    finally:
-        item.close()
-
-
-def _check_room(found: Found, path: Path) -> None:
-    folder = next(parent for parent in path.parents if parent.exists())
-    free = shutil.disk_usage(folder).free
-    if free < found.nbytes + SPARE_BYTES:
-        raise ParameterError(
-            f"{found.title!r} takes {found.nbytes / 1e9:,.1f} GB in the project, but the disk has "
-            f"{math.floor(free / 1e8) / 10:,.1f} GB free; nothing was imported"
-        )
+    if path.name != container_files.METADATA and not is_packed(path):
+        raise FormatError(f"{path} is no container of Esteem")
+    return load_container(place_of(path.parent if path.name == container_files.METADATA else path))
 
 
 def _label(path: Path) -> str:
     return path.parent.name if path.name == container_files.METADATA else path.name
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, EsteemError):
-        return str(error)
-    logging.getLogger("esteem").exception("import or export failed")
-    return f"{type(error).__name__}: {error}"
 
 
 _registered: list[ContainerHandler] = []

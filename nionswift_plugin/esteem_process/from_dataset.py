@@ -17,7 +17,7 @@ from esteemcore import io
 from esteemcore.errors import EsteemError, FormatError
 from esteemcore.events import SparseSI
 from esteemcore.io import event_sums
-from nionswift_plugin.esteem_process import descriptors
+from nionswift_plugin.esteem_process import descriptors, frame_columns
 from nionswift_plugin.esteem_process.to_dataset import RECORD
 from nionswift_plugin.esteem_scan import binding
 
@@ -63,6 +63,8 @@ def find(dataset: io.Dataset) -> tuple[list[Found], list[str]]:
     """Return what a data set becomes in Nion Swift, and in words what it does not."""
     found: list[Found] = []
     notes = list(dataset.notes)
+    for column in [] if dataset.scan is None else frame_columns.left_out(dataset.scan):
+        notes.append(f"the scan's {column} is too long for the metadata of Nion Swift; it is only in the file")
     for name, signal in dataset.signals.items():
         try:
             if signal.kind == "packed":
@@ -120,15 +122,21 @@ def _events(dataset: io.Dataset, name: str, signal: io.Signal, notes: list[str])
         f"{name!r} would take {math.prod(shape) * dtype.itemsize / 1e9:,.1f} GB as an array, more than the "
         f"{EVENTS_BYTES / 1e9:,.1f} GB that are unpacked; its map and its spectrum, added up, are imported instead"
     )
-    images, spectra = event_sums.maps(data), event_sums.spectra(data)
+
+    def images() -> Iterator[Part]:
+        for region, tile in event_sums.tiles(data):
+            yield region, event_sums.maps(tile)
+
+    def spectra() -> Iterator[Part]:
+        total = np.zeros(shape[-1])
+        for _, tile in event_sums.tiles(data):
+            total += event_sums.spectra(tile)
+            yield (slice(0, shape[-1]),), total
+
     return [
-        _make(dataset, f"{name} (map)", signal, signal.axes[:-1], np.dtype(np.float64), _once(images)),
-        _make(dataset, f"{name} (spectrum)", signal, signal.axes[-1:], np.dtype(np.float64), _once(spectra)),
+        _make(dataset, f"{name} (map)", signal, signal.axes[:-1], np.dtype(np.float64), images),
+        _make(dataset, f"{name} (spectrum)", signal, signal.axes[-1:], np.dtype(np.float64), spectra),
     ]
-
-
-def _once(values: NDArray[Any]) -> Callable[[], Iterator[Part]]:
-    return lambda: iter([((slice(None),), values)])
 
 
 def _make(
@@ -176,35 +184,19 @@ def _metadata(dataset: io.Dataset, name: str, signal: io.Signal, record: Mapping
     about: dict[str, Any] = {"file": dataset.path, "format": dataset.format, "signal": name}
     about |= {key: value for key, value in dataset.metadata.items() if key != "instrument"}
     about |= {key: value for key, value in signal.metadata.items() if key != RECORD}
+    about["of_signal"] = [key for key in signal.metadata if key != RECORD]
+    about["of_data_set"] = [k for k in dataset.metadata if k != "instrument" and k not in about["of_signal"]]
     if any(axis.values is not None for axis in signal.axes):
         about["coordinates"] = {axis.name: list(axis.values) for axis in signal.axes if axis.values is not None}
-    for key, part in (("scan", dataset.scan), ("series", dataset.series)):
-        entries = {} if part is None else _plain(part)
-        if entries:
-            about[key] = entries
+    if dataset.scan is not None:
+        about["scan"] = frame_columns.scan_entries(dataset.scan)
+    if dataset.series is not None and signal.axes[0].name == "frame":
+        about["series"] = frame_columns.series_entries(dataset.series, name)
     if dataset.geometry:
         about["geometry"] = {key: value for key, value in dataset.geometry.items() if value is not None}
     before = metadata.get(binding.KEY)
     metadata[binding.KEY] = {**(before if isinstance(before, Mapping) else {}), "container": about}
     return metadata
-
-
-def _plain(record: io.ScanRecord | io.SeriesRecord) -> dict[str, Any]:
-    """Return what is known of scan or series, without the long columns of frames in visit order."""
-    entries: dict[str, Any] = {}
-    for field in dataclasses.fields(record):
-        value = getattr(record, field.name)
-        if isinstance(value, np.ndarray):
-            if isinstance(record, io.ScanRecord):
-                continue
-            value = [row if isinstance(row, list) else _number(row) for row in value.tolist()]
-        if value is not None and not isinstance(value, dict):
-            entries[field.name] = value
-    return entries
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _recorded_descriptor(record: Mapping[str, Any], n_axes: int) -> DataAndMetadata.DataDescriptor | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nion.swift.model import Activity
+from nion.swift.model import Activity, DataItem
 
 from esteemcore import io
 from esteemcore.errors import CancelledError, EsteemError, StreamError
@@ -36,6 +36,26 @@ class Outcome:
     message: str
 
 
+class DataReferences:
+    """Keeps data of data items from being unloaded or moved away; from any thread.
+
+    Parameters
+    ----------
+    items : iterable of DataItem
+    """
+
+    def __init__(self, items: Iterable[DataItem.DataItem]) -> None:
+        self._items: list[DataItem.DataItem] = []
+        for item in items:
+            item.increment_data_ref_count()
+            self._items.append(item)
+
+    def release(self) -> None:
+        """Need them no more."""
+        while self._items:
+            self._items.pop().decrement_data_ref_count()
+
+
 class StoreJob:
     """Write a data set to a container.
 
@@ -44,23 +64,26 @@ class StoreJob:
     path : Path
         See `container_files.write`.
     dataset : Dataset
-    codec : mapping
-        See `esteemcore.io.save`.
+    codec : callable
+        Returns what `esteemcore.io.save` takes; called in the thread, because it may read spectra.
     progress : callable
         Called from the thread with the fraction done.
     ended : callable
         Called from the thread with the `Outcome`, once.
+    held : DataReferences
+        Data that are needed until then; released from the thread, also when nobody waits for it any more.
     """
 
     def __init__(
         self,
         path: Path,
         dataset: io.Dataset,
-        codec: Mapping[str, Any],
+        codec: Callable[[], Mapping[str, Any]],
         progress: Callable[[float], None],
         ended: Callable[[Outcome], None],
+        held: DataReferences,
     ) -> None:
-        self._path, self._dataset, self._codec = path, dataset, codec
+        self._path, self._dataset, self._codec, self._held = path, dataset, codec, held
         self._progress, self._ended = progress, ended
         self._cancel = threading.Event()
         self._thread = threading.Thread(target=self._run, name="esteem-store", daemon=True)
@@ -74,7 +97,7 @@ class StoreJob:
         self._cancel.set()
 
     def join(self, timeout_s: float | None = None) -> None:
-        """Wait for the end."""
+        """Wait for the end, at most so long."""
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
@@ -90,13 +113,14 @@ class StoreJob:
             outcome = Outcome(None, f"Error: {type(error).__name__}: {error}; nothing was changed in the project")
         finally:
             Activity.activity_finished(activity)
+            self._held.release()
         self._ended(outcome)
 
     def _work(self) -> Outcome:
         container_files.write(
             self._path,
             self._dataset,
-            codec=self._codec,
+            codec=self._codec(),
             progress=lambda done: self._progress(WRITING * done),
             cancel=self._cancel,
         )
@@ -130,10 +154,17 @@ def describe(info: io.Info) -> list[str]:
         f"{info.ratio:,.1f} times smaller; read back and found whole"
     ]
     for signal in info.signals:
-        said = [f"{signal.name}: {signal.codec}, {signal.ratio:,.1f} times smaller"]
-        for loss in signal.loss[-1:]:
+        lines.append(
+            f"{signal.name}: {signal.codec}, {signal.ratio:,.1f} times smaller{'' if signal.lossy else ', no loss'}"
+        )
+        for loss in signal.loss[-1:] if signal.lossy else []:
             if "largest_error_sigma" in loss:
-                said.append(f"largest error {loss['largest_error_sigma']:.3g} σ, RMS {loss['rms_error_sigma']:.3g} σ")
-            said.append(f"in the values: largest error {loss['largest_error']:.4g}, RMS {loss['rms_error']:.4g}")
-        lines.append(", ".join(said) + ("" if signal.lossy else ", no loss"))
+                said = f"largest error {loss['largest_error_sigma']:.3g} σ, RMS {loss['rms_error_sigma']:.3g} σ"
+                lines.append(f"    {said}; in counts {loss['largest_error']:.4g} and {loss['rms_error']:.4g}")
+            else:
+                lines.append(f"    largest error {loss['largest_error']:.4g}, RMS {loss['rms_error']:.4g}")
+            if "shift_of_mean_sigma" in loss:
+                far, moved = loss["voxels_beyond_8_sigma"], loss["shift_of_mean_sigma"]
+                said = f"{far:,} voxels changed by more than 8 σ"
+                lines.append(f"    {said}; the mean of no channel moved by more than {moved:.2g} σ")
     return lines

@@ -31,12 +31,33 @@ def make_window() -> Any:
         spacing=6,
     )
     bound = u.create_row(
-        *entry("No value differs by more than", "bound_sigma", "number", "bound_edit", "σ", width=44),
-        *entry("gain", "gain", "number", "gain_edit", "counts/e", width=44),
-        *entry("readout", "readout_sigma", "number", "readout_edit", "counts", width=44),
+        u.create_label(text="Bound", width=layout.LABEL),
+        *entry("no value differs by more than", "bound_sigma", "number", "bound_edit", "σ", width=44),
         u.create_stretch(),
         spacing=6,
         visible="@binding(is_bounded.value)",
+    )
+    coarse = u.create_row(
+        u.create_label(text="Blocks", width=layout.LABEL),
+        u.create_line_edit(
+            text="@binding(blocks.value)",
+            name="blocks_edit",
+            width=228,
+            tool_tip="auto, or start:stop:factor, ... in the unit of the energy axis, as in 100:450:40, 450:484:1",
+        ),
+        u.create_label(text="@binding(energy_unit.value)"),
+        *entry("components", "n_components", "whole", "components_edit", width=44),
+        u.create_stretch(),
+        spacing=6,
+        visible="@binding(is_coarse.value)",
+    )
+    noise = u.create_row(
+        u.create_label(text="Noise", width=layout.LABEL),
+        *entry("gain", "gain", "number", "gain_edit", "counts/e", width=44),
+        *entry("readout noise", "readout_sigma", "number", "readout_edit", "counts", width=44),
+        u.create_stretch(),
+        spacing=6,
+        visible="@binding(is_lossy.value)",
     )
     buttons = u.create_row(
         u.create_push_button(
@@ -56,10 +77,11 @@ def make_window() -> Any:
         ),
         spacing=6,
     )
-    message = u.create_label(
-        text="@binding(message.value)", name="message_label", width=WIDTH - 10, min_height=64, word_wrap=True
+    message = u.create_text_edit(
+        text="@binding(message.value)", name="message_text", editable=False, width=WIDTH - 10, height=104
     )
+    method = layout.combo(u, "Method", "method", "method_box")
     content = u.create_column(
-        what, layout.combo(u, "Method", "method", "method_box"), bound, file, buttons, message, spacing=6, margin=8
+        what, method, bound, coarse, noise, file, buttons, message, u.create_stretch(), spacing=6, margin=8
     )
     return u.create_window(content, title=TITLE)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nion.data import DataAndMetadata
@@ -12,6 +13,7 @@ from nion.swift.model import DataItem
 from esteemcore import io
 from esteemcore.errors import ParameterError
 from nionswift_plugin.esteem_process import descriptors
+from nionswift_plugin.esteem_process.origin import Origin, common, without
 from nionswift_plugin.esteem_scan import binding
 
 RECORD = "nion"
@@ -43,22 +45,32 @@ def make_dataset(items: Iterable[DataItem.DataItem]) -> io.Dataset:
     metadata: dict[str, Any] = {}
     scans: list[io.ScanRecord] = []
     geometry: dict[str, Any] = {}
+    origins: dict[str, Origin] = {}
     for item in items:
         signal = _signal(item)
-        signals[_name(item.title, signals)] = signal
+        own = signal.metadata[RECORD]["metadata"]
+        origin = Origin.of(own, signal)
+        name = _name(origin.signal_name(item.title), signals)
+        origins[name] = origin
+        signals[name] = dataclasses.replace(signal, metadata={**signal.metadata, **origin.of_signal})
         if signal.frame_shape is not None and len(signal.axes) == 4:
             scans.append(_scan(signal.axes))
             geometry = _geometry(signal.axes)
-        own = signal.metadata[RECORD]["metadata"]
         for key, value in (("instrument", own.get("instrument")), *dict(own.get(binding.KEY, {})).items()):
             if key in ("instrument", "provenance", "specimen", "people", "credits") and value is not None:
                 metadata.setdefault(key, value)
+        for key, value in origin.of_data_set.items():
+            metadata.setdefault(key, value)
     if not signals:
         raise ParameterError("no data item is selected; select an image, a spectrum or a spectrum image")
     metadata.setdefault("title", next(iter(signals.values())).metadata[RECORD]["title"])
-    if len(scans) != 1:
-        return io.Dataset(signals, metadata=metadata)
-    return io.Dataset(signals, scan=scans[0], geometry=geometry, metadata=metadata)
+    known = common(origins, signals)
+    said = {name for name in ("scan", "series") if getattr(known, name) is not None}
+    signals = {name: _said_once(signal, said, metadata) for name, signal in signals.items()}
+    scan = known.scan or (scans[0] if len(scans) == 1 else None)
+    return io.Dataset(
+        signals, scan=scan, geometry={**known.geometry, **geometry}, metadata=metadata, series=known.series
+    )
 
 
 def _signal(item: DataItem.DataItem) -> io.Signal:
@@ -78,6 +90,13 @@ def _signal(item: DataItem.DataItem) -> io.Signal:
     )
     frames = (axes[-2].size, axes[-1].size) if names in FRAMES else None
     return io.Signal(xdata.data, axes, "dense", frames, {RECORD: _record(item, xdata)})
+
+
+def _said_once(signal: io.Signal, said: set[str], metadata: Mapping[str, Any]) -> io.Signal:
+    """Return a signal whose record leaves out what the data set and the signal say themselves."""
+    record = dict(signal.metadata[RECORD])
+    record["metadata"] = without(record["metadata"], said, {**metadata, **signal.metadata})
+    return dataclasses.replace(signal, metadata={**signal.metadata, RECORD: record})
 
 
 def _record(item: DataItem.DataItem, xdata: DataAndMetadata.DataAndMetadata) -> dict[str, Any]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from process_swift import KINDS, Swift, calibrated, in_files, in_memory, values
+from process_store import compress, opened, spectra
+from process_swift import Swift, in_files, in_memory
 
 from esteemcore import io
-from nionswift_plugin.esteem_process import container_files, store_job, store_window
+from nionswift_plugin.esteem_process import container_files, store_window
 from nionswift_plugin.esteem_process.commands import compress_to_container, restore_from_container
 from nionswift_plugin.esteem_scan import menu
 
@@ -21,26 +21,6 @@ from nionswift_plugin.esteem_scan import menu
 def app(swift: Any) -> Iterator[Swift]:
     with in_memory() as made:
         yield made
-
-
-def spectra(kind: str = "spectrum image", dtype: Any = np.float32) -> Any:
-    shape, descriptor, units = KINDS[kind]
-    return calibrated(values(shape, dtype), descriptor, units)
-
-
-def opened(app: Swift, *items: Any, path: Path | None = None) -> store_window.StoreWindow:
-    app.select(*items)
-    made = compress_to_container.open_window(app.window)
-    assert made is not None
-    if path is not None:
-        made.path.value = str(path)
-    return made
-
-
-def compress(app: Swift, store: Any) -> str:
-    store.store_button.on_clicked()
-    app.until(lambda: store.is_idle.value)
-    return str(store.message.value)
 
 
 def test_the_menu_has_the_commands(app: Swift) -> None:
@@ -82,65 +62,6 @@ def test_compress_remove_and_restore(swift: Any, tmp_path: Path, suffix: str, mo
         assert np.array_equal(np.asarray(found.xdata.data), data)
 
 
-def test_data_that_have_changed_since_are_not_removed(swift: Any, tmp_path: Path) -> None:
-    with in_files(tmp_path / "project") as app:
-        item = app.add(spectra())
-        store = opened(app, item, path=tmp_path / "a.esteem.zip")
-        compress(app, store)
-        assert store.can_remove.value
-        item.set_data(np.asarray(item.xdata.data) + 1)
-        store.remove_button.on_clicked()
-        assert item in app.model.data_items
-        assert "have changed" in store.message.value
-        assert not store.can_remove.value
-        store.close_window()
-
-
-def test_a_bounded_error_is_measured_and_told(app: Swift, tmp_path: Path) -> None:
-    item = app.add(spectra())
-    store = opened(app, item, path=tmp_path / "b.esteem")
-    assert not store.is_bounded.value
-    store.method_index.value = store_window.BOUNDED
-    assert store.is_bounded.value
-    store.bound_edit.editing_finished("0.25")
-    message = compress(app, store)
-    signal = next(iter(io.load(tmp_path / "b.esteem").signals.values()))
-    error = np.abs(np.asarray(signal.data) - item.data) / np.sqrt(np.maximum(item.data, 1e-9))
-    assert 0 < error.max() <= 0.25 * (1 + 1e-6)
-    assert f"largest error {error.max():.3g} σ" in message
-    assert "no loss" not in message
-    store.close_window()
-
-
-@pytest.mark.parametrize(
-    ("kind", "dtype", "method", "words"),
-    [
-        ("image", np.float32, "Bounded error (loses noise)", "stores spectra"),
-        ("spectrum image", np.float32, "Events (whole counts), lossless", "whole counts"),
-    ],
-)
-def test_a_method_that_does_not_fit(app: Swift, tmp_path: Path, kind: str, dtype: Any, method: str, words: str) -> None:
-    store = opened(app, app.add(spectra(kind, dtype)), path=tmp_path / "a.esteem")
-    store.method_index.value = list(store_window.METHODS).index(method)
-    assert words in compress(app, store)
-    assert not list(tmp_path.iterdir())
-    assert not store.can_remove.value
-    store.method_index.value = 0
-    assert "found whole" in compress(app, store)
-    store.close_window()
-
-
-@pytest.mark.parametrize("method", [m for m in store_window.METHODS if "Bounded" not in m])
-def test_every_lossless_method_is_lossless(app: Swift, tmp_path: Path, method: str) -> None:
-    item = app.add(spectra(dtype=np.int32))
-    store = opened(app, item, path=tmp_path / "a.esteem.zip")
-    store.method_index.value = list(store_window.METHODS).index(method)
-    assert "no loss" in compress(app, store)
-    (found,) = app.receive(tmp_path / "a.esteem.zip")
-    assert np.array_equal(found.data, item.data)
-    store.close_window()
-
-
 def test_mistakes_are_told_in_words(app: Swift, tmp_path: Path) -> None:
     item, picture = app.add(spectra()), app.add(np.zeros((6, 7, 3), np.uint8), "picture")
     store = opened(app, item, path=Path("nowhere.esteem"))
@@ -162,75 +83,6 @@ def test_mistakes_are_told_in_words(app: Swift, tmp_path: Path) -> None:
     assert "was removed from the project" in compress(app, store)
     store.close_window()
     assert not list(tmp_path.iterdir())
-
-
-class Gate:
-    """Holds the thread in the middle of its work."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.reached, self.go = threading.Event(), threading.Event()
-        write = container_files.write
-
-        def held(*args: Any, **kwargs: Any) -> None:
-            self.reached.set()
-            assert self.go.wait(20)
-            write(*args, **kwargs)
-
-        monkeypatch.setattr(store_job.container_files, "write", held)
-
-
-def test_stop(app: Swift, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = Gate(monkeypatch)
-    store = opened(app, app.add(spectra()), path=tmp_path / "a.esteem.zip")
-    store.store_button.on_clicked()
-    assert gate.reached.wait(20)
-    assert store.is_running.value
-    store.stop_button.on_clicked()
-    gate.go.set()
-    app.until(lambda: store.is_idle.value)
-    assert store.message.value == "Stopped; nothing was written"
-    assert not list(tmp_path.iterdir())
-    assert "found whole" in compress(app, store)
-    store.close_window()
-
-
-def test_closing_the_window_stops(app: Swift, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = Gate(monkeypatch)
-    item = app.add(spectra())
-    store = opened(app, item, path=tmp_path / "a.esteem")
-    store.store_button.on_clicked()
-    assert gate.reached.wait(20)
-    threading.Timer(0.2, gate.go.set).start()
-    store.close_window()
-    assert not list(tmp_path.iterdir())
-    assert not [t for t in threading.enumerate() if t.name == "esteem-store"]
-
-
-def test_closing_swift_stops(swift: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = Gate(monkeypatch)
-    with in_files(tmp_path / "project") as app:
-        store = opened(app, app.add(spectra()), path=tmp_path / "a.esteem.zip")
-        store.store_button.on_clicked()
-        assert gate.reached.wait(20)
-        threading.Timer(0.2, gate.go.set).start()
-    assert [path.name for path in tmp_path.iterdir()] == ["project"]
-    assert not [t for t in threading.enumerate() if t.name == "esteem-store"]
-
-
-def test_the_item_is_removed_meanwhile(swift: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = Gate(monkeypatch)
-    with in_files(tmp_path / "project") as app:
-        item = app.add(spectra())
-        store = opened(app, item, path=tmp_path / "a.esteem")
-        store.store_button.on_clicked()
-        assert gate.reached.wait(20)
-        app.model.remove_data_item(item)
-        gate.go.set()
-        app.until(lambda: store.is_idle.value)
-        assert "Error" in store.message.value
-        assert not (tmp_path / "a.esteem").exists()
-        assert not store.can_remove.value
-        store.close_window()
 
 
 def test_a_container_that_cannot_be_read_back(app: Swift, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -227,7 +227,7 @@ def test_a_full_disk_is_told_before_anything_is_written(
     data = values((9, 7, 100), np.float32)
     io.save(tmp_path / "e.esteem", io.Dataset({"eels": io.Signal(data, axes("y", 9, "x", 7, "energy", 100))}))
     with in_files(tmp_path / "project") as app:
-        monkeypatch.setattr("nionswift_plugin.esteem_process.container_handler.SPARE_BYTES", 2**60)
+        monkeypatch.setattr("nionswift_plugin.esteem_process.project_item.SPARE_BYTES", 2**60)
         assert app.receive(tmp_path / "e.esteem" / "zarr.json") == []
         assert "GB free; nothing was imported" in app.told[0]
         assert not list((tmp_path / "project").rglob("*.h5"))
