@@ -3,6 +3,7 @@
 from esteemcore.simulate.bank import Bank, bank
 from esteemcore.simulate.beam import Beam
 from esteemcore.simulate.composition import COMPOSITIONS, Composition, Content, composition
+from esteemcore.simulate.damage import Damage, DamageMap
 from esteemcore.simulate.detector import Detector
 from esteemcore.simulate.distortion import Drift, ScanDistortion
 from esteemcore.simulate.edges import EDGES, FINE_STRUCTURE, Edge, edges_of
@@ -28,6 +29,8 @@ __all__ = [
     "Beam",
     "Composition",
     "Content",
+    "Damage",
+    "DamageMap",
     "Detector",
     "Drift",
     "Edge",
