@@ -9,6 +9,9 @@ from esteemcore.codec._rice_kernels import finish_bits, get_rice, put_rice
 from esteemcore.codec._varint_kernels import get_varint, put_varint
 from esteemcore.events._intrinsics import trailing_zeros
 
+SORTED = 4096 - 8
+"""Hits that are sorted by class at a time; no power of two, lest the rows of all classes share one line of the cache."""
+
 
 @njit(cache=True, nogil=True)
 def pixel_sums(pixel, sums):
@@ -44,30 +47,30 @@ def classify(total, places, steps, cells):
 def put_frames(offset, pixel, classes, rank, size, k, first, out, length):
     """Code the gaps between the hits of frames, each class of pixels for itself.
 
-    Class c is written from ``out[first[c]]`` on; its bytes are put into ``length[c]``.
+    Class c is written from ``out[first[c]]`` on; its bytes are put into ``length[c]``. Some thousand hits at a time are
+    sorted by class first, so that each class is coded in one go, with its state in registers.
     """
     state = np.zeros((size.size, 4), np.int64)  # next free place, bits not yet written, their number, place in out
     state[:, 3] = first[: size.size]
-    c = np.int64(0)
-    pixels, low_bits, free, acc, n_bits, at = size[0], k[0], state[0, 0], state[0, 1], state[0, 2], state[0, 3]
-    for i in range(offset.size - 1):
-        for j in range(offset[i], offset[i + 1]):
+    places = np.empty((size.size, SORTED), np.int64)
+    filled = np.zeros(size.size, np.int64)
+    i = np.int64(0)
+    for start in range(0, pixel.size, SORTED):
+        for j in range(start, min(start + SORTED, pixel.size)):
+            while j >= offset[i + 1]:
+                i += 1
             p = pixel[j]
-            if classes[p] != c:  # neighbours are mostly of one class, whose state stays in registers
-                state[c, 0], state[c, 1], state[c, 2], state[c, 3] = free, acc, n_bits, at
-                c = np.int64(classes[p])
-                pixels, low_bits, free, acc, n_bits, at = (
-                    size[c],
-                    k[c],
-                    state[c, 0],
-                    state[c, 1],
-                    state[c, 2],
-                    state[c, 3],
-                )
-            place = i * pixels + np.int64(rank[p])
-            acc, n_bits, at = put_rice(acc, n_bits, at, out, place - free, low_bits)
-            free = place + 1
-    state[c, 0], state[c, 1], state[c, 2], state[c, 3] = free, acc, n_bits, at
+            c = classes[p]
+            places[c, filled[c]] = i * size[c] + np.int64(rank[p])
+            filled[c] += 1
+        for c in range(size.size):
+            free, acc, n_bits, at = state[c, 0], state[c, 1], state[c, 2], state[c, 3]
+            low_bits = k[c]
+            for place in places[c, : filled[c]]:
+                acc, n_bits, at = put_rice(acc, n_bits, at, out, place - free, low_bits)
+                free = place + 1
+            state[c, 0], state[c, 1], state[c, 2], state[c, 3] = free, acc, n_bits, at
+            filled[c] = 0
     for c in range(size.size):
         length[c] = finish_bits(state[c, 1], state[c, 2], state[c, 3], out) - first[c]
 

@@ -29,48 +29,44 @@ def parameter(hits, places):
 
 @njit(cache=True, nogil=True)
 def put_rice(acc, n_bits, at, out, gap, k):
-    """Append the code of a gap to the bits in ``acc`` (fewer than 32); returns accumulator, bits and place.
+    """Append the code of a gap to the bits in ``acc`` (fewer than 8); returns accumulator, bits and place.
 
-    ``out`` needs 4 bytes more than are written; `finish_bits` writes the last ones.
+    ``out`` needs 8 bytes more than are written; `finish_bits` writes the last ones.
     """
     zeros = gap >> k
-    if zeros + k > 30:
+    if zeros + k > 54:
         return put_long_rice(acc, n_bits, at, out, gap, k)
     low = gap & ((np.int64(1) << k) - 1)
-    acc |= (low << (zeros + n_bits + 1)) | (np.int64(1) << (zeros + n_bits))
-    return put_word(acc, n_bits + zeros + k + 1, at, out)
+    acc |= ((low << 1) | 1) << (zeros + n_bits)
+    return put_bytes(acc, n_bits + zeros + k + 1, at, out)
 
 
 @njit(cache=True, nogil=True)
 def put_long_rice(acc, n_bits, at, out, gap, k):
-    """Append a code of more than 31 bits, piece by piece."""
+    """Append a code of more than 55 bits, piece by piece."""
     zeros = gap >> k
     while zeros > 0:
-        some = min(zeros, np.int64(31))
-        acc, n_bits, at = put_word(acc, n_bits + some, at, out)
+        some = min(zeros, np.int64(48))
+        acc, n_bits, at = put_bytes(acc, n_bits + some, at, out)
         zeros -= some
-    acc, n_bits, at = put_word(acc | (np.int64(1) << n_bits), n_bits + 1, at, out)
+    acc, n_bits, at = put_bytes(acc | (np.int64(1) << n_bits), n_bits + 1, at, out)
     low = gap & ((np.int64(1) << k) - 1)
     while k > 0:
-        some = min(k, np.int64(31))
+        some = min(k, np.int64(48))
         acc |= (low & ((np.int64(1) << some) - 1)) << n_bits
-        acc, n_bits, at = put_word(acc, n_bits + some, at, out)
+        acc, n_bits, at = put_bytes(acc, n_bits + some, at, out)
         low >>= some
         k -= some
     return acc, n_bits, at
 
 
 @njit(cache=True, nogil=True)
-def put_word(acc, n_bits, at, out):
-    """Write four bytes when there are 32 bits or more (63 at most)."""
-    if n_bits >= 32:
-        place = np.uint64(at)  # unsigned places need no check for the end of the array
-        out[place] = acc & 255
-        out[place + np.uint64(1)] = (acc >> 8) & 255
-        out[place + np.uint64(2)] = (acc >> 16) & 255
-        out[place + np.uint64(3)] = (acc >> 24) & 255
-        return (acc >> 32) & 2147483647, n_bits - 32, at + 4
-    return acc, n_bits, at
+def put_bytes(acc, n_bits, at, out):
+    """Write eight bytes and keep those that are not full (62 bits at most): nothing for a processor to guess."""
+    place = np.uint64(at)  # unsigned places need no check for the end of the array
+    for i in range(8):
+        out[place + np.uint64(i)] = (acc >> (8 * i)) & 255
+    return acc >> (n_bits & ~7), n_bits & 7, at + (n_bits >> 3)
 
 
 @njit(cache=True, nogil=True)

@@ -212,7 +212,7 @@ def choose_classes(sums: NDArray[np.int64], n: int) -> tuple[int, NDArray[np.uin
         if bins < longest and sums.sum() * bins**2 < LEAST_HITS * sums.size:
             continue
         before = best
-        total, places = binned(sums, bins), binned(np.full_like(sums, n), bins)
+        total, places = binned(sums, bins), n * pixels_of_bins(sums.shape, bins)
         for steps in STEPS_PER_OCTAVE:
             cells = np.empty(total.shape, np.uint8)
             count = _binary_kernels.classify(total.ravel(), places.ravel(), steps, cells.reshape(-1))
@@ -227,6 +227,12 @@ def choose_classes(sums: NDArray[np.int64], n: int) -> tuple[int, NDArray[np.uin
         if best is before and bins < COARSE:
             break
     return best[1:]
+
+
+def pixels_of_bins(shape: tuple[int, ...], bins: int) -> NDArray[np.int64]:
+    """Return how many pixels of an image each square bin holds."""
+    height, width = (np.minimum(bins, size - np.arange(0, size, bins)) for size in shape)
+    return np.multiply.outer(height, width)
 
 
 def binned(values: NDArray[np.int64], bins: int) -> NDArray[np.int64]:

@@ -160,13 +160,14 @@ def _encode_fine(values: NDArray[Any]) -> list[bytes]:
 
 
 def _four_figures(value: Any) -> Any:
-    """Return a value that has no number, to four significant figures by way of text."""
+    """Return a value that has no number, to four significant figures by way of text; itself where they are infinite."""
     if isinstance(value, np.integer):
         text = f"{int(value)}"
         digits = len(text.lstrip("-")) - 4
         limits = np.iinfo(value.dtype)
         return min(max(int(round(int(value), -digits)), int(limits.min)), int(limits.max))
-    return value if not np.isfinite(value) else float(f"{float(value):.3e}")
+    rounded = float(f"{float(value):.3e}")
+    return rounded if abs(rounded) <= float(np.finfo(value.dtype).max) else value
 
 
 def _encode_coarse(x: NDArray[Any], coarse: NDArray[np.int64], choices: BlockChoices) -> list[bytes]:

@@ -20,8 +20,10 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def four_figures(array):
-    """Return an array to four significant figures by way of text."""
-    return np.array([float(f"{float(x):.3e}") for x in array.ravel()]).reshape(array.shape).astype(array.dtype)
+    """Return an array to four significant figures by way of text; values stay where that would be infinite."""
+    rounded = np.array([float(f"{float(x):.3e}") for x in array.ravel()]).reshape(array.shape)
+    with np.errstate(invalid="ignore"):
+        return np.where(np.abs(rounded) <= np.finfo(array.dtype).max, rounded, array).astype(array.dtype)
 
 
 @given(
@@ -35,6 +37,15 @@ def test_factor_one_is_the_input_to_four_figures(array) -> None:
     np.testing.assert_array_equal(back, four_figures(array))
     assert back.dtype == array.dtype
     np.testing.assert_array_equal(np.isnan(back), np.isnan(array))
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_the_largest_values_stay_finite(dtype) -> None:
+    most = np.finfo(dtype).max
+    array = np.array([[[most, -most, 0.999 * most, np.inf, -np.inf]]], dtype)
+    back = decode_eels(encode_eels(array, blocks=[(0, 5, 1)]))
+    np.testing.assert_array_equal(back, four_figures(array))
+    assert np.isfinite(back).sum() == 3
 
 
 @given(
