@@ -10,7 +10,7 @@ from esteemcore.codec._varint_kernels import get_varint, put_varint
 from esteemcore.events._intrinsics import trailing_zeros
 
 SORTED = 4096 - 8
-"""Hits that are sorted by class at a time; no power of two, lest the rows of all classes share one line of the cache."""
+"""Hits that are sorted by class at a time; no power of two, lest the rows of all classes share lines of the cache."""
 
 
 @njit(cache=True, nogil=True)
