@@ -197,6 +197,26 @@ def sum_of_squares(matrix: Any) -> float:
     return float(np.vdot(values, values))
 
 
+def row_squares(matrix: Any, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sum of the squares of each row (n,), weighted by column, for rows of every kind."""
+    if isinstance(matrix, RowBlocks):
+        return np.concatenate([np.square(block, dtype=np.float64) @ weights for _, block in matrix.blocks()])
+    if is_sparse(matrix):
+        squared = matrix.astype(np.float64)
+        squared.data **= 2
+        return np.asarray(squared @ weights)
+    return np.asarray(np.square(matrix, dtype=np.float64) @ weights)
+
+
+def column_squares(matrix: Any) -> NDArray[np.float64]:
+    """Return the sum of the squares of each column (m,), for rows of every kind."""
+    if isinstance(matrix, RowBlocks):
+        return np.sum([np.square(block, dtype=np.float64).sum(axis=0) for _, block in matrix.blocks()], axis=0)
+    if is_sparse(matrix):
+        return np.bincount(matrix.indices, np.square(matrix.data, dtype=np.float64), matrix.shape[1])
+    return np.asarray(np.square(matrix, dtype=np.float64).sum(axis=0))
+
+
 def _dense_sums(matrix: NDArray[Any]) -> Sums:
     """Return the sums of an array."""
     _must_be_finite(matrix)

@@ -1,18 +1,26 @@
-"""Spectrum images of energy losses, X-rays and light: components, how many there are, backgrounds, maps."""
+"""Spectrum images of energy losses, X-rays and light: components, their number and nature, backgrounds, maps."""
 
+from esteemcore.spectral.align_energy import EnergyAlignment, align_energy
 from esteemcore.spectral.background import BackgroundRemoved, EdgeMap, edge_map, remove_background
 from esteemcore.spectral.meter import ComponentMeter
 from esteemcore.spectral.pca import PrincipalComponents, pca
 from esteemcore.spectral.rank import Rank, estimate_rank
+from esteemcore.spectral.unmix import unmix
+from esteemcore.spectral.unmixing import Uncertainty, Unmixing
 
 __all__ = [
     "BackgroundRemoved",
     "ComponentMeter",
     "EdgeMap",
+    "EnergyAlignment",
     "PrincipalComponents",
     "Rank",
+    "Uncertainty",
+    "Unmixing",
+    "align_energy",
     "edge_map",
     "estimate_rank",
     "pca",
     "remove_background",
+    "unmix",
 ]

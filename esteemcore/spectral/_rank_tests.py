@@ -143,8 +143,16 @@ def dispersion(matrix: NDArray[np.float64], n_components: int) -> float:
     return float(squares[k:].sum()) / expected if expected > 0 else np.inf
 
 
-def equalised(matrix: NDArray[np.float64], n_components: int, rounds: int = 4) -> NDArray[np.float64]:
-    """Return the data with the rows and columns scaled so that what the components leave has variance 1 in each.
+def equalised(matrix: NDArray[np.float64], n_components: int) -> NDArray[np.float64]:
+    """Return the data with the rows and columns scaled so that what the components leave has variance 1 in each."""
+    row, column = noise_scales(matrix, n_components)
+    return matrix * column * row[:, None]
+
+
+def noise_scales(
+    matrix: NDArray[np.float64], n_components: int, rounds: int = 4
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what rows and columns are multiplied by, so that what the components leave has variance 1 in each.
 
     The variance of the noise is taken as the product of a pixel's and a channel's, both estimated in turns from the
     residual of `n_components` components. Leverages correct for what the components fitted of the noise.
@@ -164,7 +172,7 @@ def equalised(matrix: NDArray[np.float64], n_components: int, rounds: int = 4) -
             break
         column = column / np.sqrt(np.maximum(left.mean(axis=0), 1e-3 * total))
         row = row / np.sqrt(np.maximum(left.mean(axis=1) / total, 1e-3))
-    return matrix * column * row[:, None]
+    return row, column
 
 
 def scree_of_unknown(matrix: NDArray[np.float64], most: int, rng: np.random.Generator) -> Scree:

@@ -28,3 +28,13 @@ def rates(rng, counts_per_pixel, n=3, shape=(48, 48), channels=200):
     """Return the mean counts (y, x, energy) of phases, with a thickness that changes by half."""
     thickness = np.linspace(0.75, 1.25, shape[1])[:, None]
     return counts_per_pixel * thickness * (regions(rng, shape, n) @ phases(rng, n, channels))
+
+
+def angles(found, truth):
+    """Return the angle in degrees of each true spectrum to the one that is matched to it."""
+    from scipy.optimize import linear_sum_assignment
+
+    unit = [a / np.linalg.norm(a, axis=1, keepdims=True) for a in (truth, found)]
+    between = np.degrees(np.arccos(np.clip(unit[0] @ unit[1].T, -1, 1)))
+    row, column = linear_sum_assignment(between)
+    return between[row, column]

@@ -1,0 +1,115 @@
+"""The noise of a spectrum image as a weight of each pixel and each channel."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from esteemcore import lowrank
+from esteemcore._core import checks
+from esteemcore._core.errors import ParameterError
+from esteemcore.lowrank import RowBlocks
+from esteemcore.lowrank.operators import Sums, is_sparse, row_squares, times
+from esteemcore.spectral._rank_tests import dispersion, leading_vectors, noise_scales
+from esteemcore.spectral._spectra import Spectra
+from esteemcore.spectral.pca import LEAST_COUNTS
+
+SAMPLE = 4096
+"""Pixels that tell the noise of the channels where it is not known; spread evenly over the image."""
+
+FEW_PER_CHANNEL, TOLERANCE = 0.2, (0.8, 1.25)
+"""Whole numbers of a larger mean are taken for counts if their variance over their mean is within these bounds."""
+
+LEAST_NOISE = 1e-4
+"""No channel is taken to have less noise than this share of the root mean square of the data."""
+
+
+class Noise(NamedTuple):
+    """Name of the model, and the weights (rows,) and (energy,) that make its noise equal."""
+
+    name: str
+    row: NDArray[np.float64]
+    channel: NDArray[np.float64]
+
+
+def noise_of(spectra: Spectra, total: Sums, n: int, noise: str, gain: float, readout_sigma: float) -> Noise:
+    """Return the model of the noise that was asked for, or the one that suits the data.
+
+    Parameters
+    ----------
+    spectra : Spectra
+    total : Sums
+        Of its matrix.
+    n : int
+        Components; what they leave is the noise where it is estimated.
+    noise : {"auto", "poisson", "gaussian"}
+    gain, readout_sigma : float
+        Of counts.
+    """
+    checks.choice("noise", noise, ("auto", "poisson", "gaussian"))
+    gain, readout_sigma = checks.positive("gain", gain), checks.not_negative("readout_sigma", readout_sigma)
+    rows, channels = spectra.matrix.shape
+    if noise == "gaussian":
+        return Noise("gaussian", np.ones(rows), np.ones(channels))
+    camera = gain != 1 or readout_sigma > 0
+    if noise == "poisson" and total.lowest < 0 and readout_sigma == 0:
+        raise ParameterError(
+            f"the data hold values down to {total.lowest:g}, which counts cannot be; use noise='gaussian', or give "
+            "readout_sigma if the camera adds noise to counts"
+        )
+    if noise == "poisson" or camera or (total.lowest >= 0 and _counts(spectra.matrix)):
+        row, channel = lowrank.noise_weights(
+            spectra.matrix, gain=gain, readout_sigma=readout_sigma, least_counts=LEAST_COUNTS * gain
+        )
+        return Noise("poisson", row, channel)
+    return Noise("estimated", *_estimated(spectra.matrix, n))
+
+
+def _counts(matrix: Any) -> bool:
+    """Return whether values, none below zero, are whole and scatter as counts do."""
+    if isinstance(matrix, RowBlocks):
+        whole = all(bool((block == np.rint(block)).all()) for _, block in matrix.blocks())
+    else:
+        values = matrix.data if is_sparse(matrix) else matrix
+        whole = values.dtype.kind in "biu" or bool((values == np.rint(values)).all())
+    if not whole or is_sparse(matrix):
+        return whole
+    sample = _some_rows(matrix)
+    few = float(sample.mean()) < FEW_PER_CHANNEL
+    return few or TOLERANCE[0] < dispersion(sample, 12) < TOLERANCE[1]
+
+
+def _estimated(matrix: Any, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return weights from what `n` components leave: by channel from a sample of pixels, then by pixel."""
+    rows, channels = matrix.shape
+    sample = _some_rows(matrix)
+    floor = LEAST_NOISE * float(np.sqrt(np.square(sample).mean()))
+    _, channel = noise_scales(sample, n)
+    channel = 1 / np.hypot(1 / channel, floor)
+    k = min(n, min(sample.shape) // 4)
+    squares = row_squares(matrix, channel**2)
+    if k:
+        _, directions, _ = leading_vectors(sample * channel, k)
+        squares = squares - np.square(times(matrix, channel[:, None] * directions)).sum(axis=1)
+    variance = np.maximum(squares, 0) / (channels - k)
+    typical = float(np.median(variance))
+    variance = np.maximum(variance, 1e-3 * typical) if typical > 0 else np.ones(rows)
+    row = 1 / np.sqrt(variance)
+    size = float(np.median(row))
+    return row / size, channel * size
+
+
+def _some_rows(matrix: Any) -> NDArray[np.float64]:
+    """Return rows spread over the matrix as a dense array."""
+    rows = matrix.shape[0]
+    chosen = np.unique(np.linspace(0, rows - 1, min(rows, SAMPLE)).astype(np.int64))
+    if isinstance(matrix, RowBlocks):
+        parts = []
+        for place, block in matrix.blocks():
+            low, high = np.searchsorted(chosen, (place.start, place.stop))
+            parts.append(block[chosen[low:high] - place.start])
+        return np.concatenate(parts).astype(np.float64)
+    part = matrix[chosen]
+    return np.asarray(part.toarray() if is_sparse(part) else part, np.float64)

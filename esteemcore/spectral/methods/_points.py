@@ -1,0 +1,114 @@
+"""Spectra as points in the space of the principal components: what the geometric methods look for the corners of."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from esteemcore._core.errors import ParameterError
+from esteemcore.lowrank import RowBlocks, truncated_svd
+from esteemcore.lowrank.operators import is_sparse, times
+from esteemcore.spectral.methods.problem import Problem
+
+LEAST_SHARE = 0.2
+"""Pixels of less than this share of the mean intensity are no candidates for pure ones: their direction is noise."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Points:
+    """Pixels as points: mixtures lie within the simplex whose corners are the spectra of the components.
+
+    Attributes
+    ----------
+    scores : ndarray, shape (rows, n)
+        Coordinates of each pixel, smoothed as the problem asks; ``scores @ basis`` are the denoised spectra. Their
+        noise is equal in all directions.
+    halves : tuple of two ndarrays, shape (rows, n)
+        The same coordinates from the even and from the odd channels alone, whose noise is independent. Pixels chosen by
+        one half and averaged in the other one are not biased by the choice.
+    basis : ndarray, shape (n, energy)
+    weights : ndarray, shape (energy,)
+        Of the channels.
+    measure : ndarray, shape (n,), or None
+        Product with the scores that is divided by to make points of them: the share of the mean spectrum in a pixel.
+        None where abundances sum to 1, as the pixels then are mixtures as they are.
+    candidate : ndarray of bool, shape (rows,)
+        Pixels with signal enough to be taken for pure.
+    """
+
+    scores: NDArray[np.float64]
+    halves: tuple[NDArray[np.float64], NDArray[np.float64]]
+    basis: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    measure: NDArray[np.float64] | None
+    candidate: NDArray[np.bool_]
+
+    def intensity(self) -> NDArray[np.float64]:
+        """Return what the scores of the candidates are divided by, shape (candidates,)."""
+        return np.ones(self.candidate.sum()) if self.measure is None else self.scores[self.candidate] @ self.measure
+
+    def places(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return scores as points, shape (..., n): scaled to unit intensity."""
+        return scores if self.measure is None else scores / (scores @ self.measure)[..., None]
+
+    def places_of(self, spectra: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the points of given spectra (k, energy), as near as the components come to them."""
+        return self.places((spectra * self.weights**2) @ self.basis.T)
+
+
+def points(problem: Problem) -> Points:
+    """Return the spectra as points by weighted principal components.
+
+    Raises
+    ------
+    ParameterError
+        If the data have fewer components than asked for, noise included.
+    """
+    weights = problem.channel_weights
+    _, values, directions = truncated_svd(_weighted(problem), problem.n, seed=problem.seed)
+    if values[-1] <= 1e-9 * values[0]:
+        number = int((values > 1e-9 * values[0]).sum())
+        raise ParameterError(
+            f"n_components is {problem.n}, but the data are mixtures of {number} spectra at most, without noise"
+        )
+    even = np.arange(directions.shape[1]) % 2 == 0
+    parts = [directions, *_half_estimators(directions, even)]
+    stacked = np.concatenate([part * weights for part in parts])
+    found = problem.smooth(np.asarray(times(problem.matrix, stacked.T), np.float64))
+    scores, first, second = np.split(found, 3, axis=1)
+    measure, candidate = None, np.ones(len(scores), np.bool_)
+    if not problem.sum_to_one:
+        mean = scores.mean(axis=0)
+        measure = mean / (mean @ mean)
+        candidate = scores @ measure > LEAST_SHARE
+    return Points(scores, (first, second), directions / weights, weights, measure, candidate)
+
+
+def _half_estimators(directions: NDArray[np.float64], even: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
+    """Return what spectra are multiplied by to get the coordinates from even and from odd channels.
+
+    Where half of the channels cannot tell the components apart, both are from all channels.
+    """
+    parts = []
+    for half in (even, ~even):
+        part = np.where(half, directions, 0)
+        gram = part @ part.T
+        if np.linalg.eigvalsh(gram)[0] < 0.1:  # 0.5 where both halves hold the same information
+            return [directions, directions]
+        parts.append(np.linalg.solve(gram, part))
+    return parts
+
+
+def _weighted(problem: Problem) -> Any:
+    """Return the matrix with noise of equal variance."""
+    matrix, row, channel = problem.matrix, problem.row_weights, problem.channel_weights
+    if isinstance(matrix, RowBlocks):
+        return matrix.weighted(row, channel)
+    if is_sparse(matrix):
+        scaled = matrix.copy()
+        scaled.data = scaled.data * np.repeat(row, np.diff(scaled.indptr)) * channel[scaled.indices]
+        return scaled
+    return matrix * channel * row[:, None]

@@ -1,0 +1,210 @@
+"""Which spectra a spectrum image is made of, and how much of each is where: one door to all methods."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from esteemcore._core import checks
+from esteemcore._core.errors import ParameterError
+from esteemcore._core.progress import ProgressFunction
+from esteemcore._core.provenance import record
+from esteemcore.lowrank.operators import Sums, sums
+from esteemcore.spectral._noise import noise_of
+from esteemcore.spectral._spectra import Spectra, spectra_of
+from esteemcore.spectral.methods import METHODS, Problem
+from esteemcore.spectral.unmixing import Uncertainty, Unmixing, normalised, residuals
+
+FEW_COUNTS = 20.0
+"""Mean counts of a pixel below which abundances are smoothed unless the user says otherwise."""
+
+
+def unmix(
+    si: Any,
+    n_components: int,
+    method: str = "auto",
+    mask: ArrayLike | None = None,
+    seed: int = 0,
+    *,
+    noise: str = "auto",
+    gain: float = 1.0,
+    readout_sigma: float = 0.0,
+    smoothing_px: float | None = None,
+    known: ArrayLike | None = None,
+    sum_to_one: bool = False,
+    restarts: int | None = None,
+    progress: ProgressFunction | None = None,
+    cancel: threading.Event | None = None,
+) -> Unmixing:
+    """Return the spectra that a spectrum image is mixed from, and maps of their amounts.
+
+    Parameters
+    ----------
+    si : array_like, lazy array (Dask, h5py, zarr) or SparseSI, shape (y, x, energy)
+        Counts or other real numbers. With or without background; what is linear in the background comes out as part of
+        the spectra.
+    n_components : int
+        How many; see `estimate_rank`. At least 1, no more than pixels or channels.
+    method : str
+        ``"auto"`` or one of the methods below; what was taken is `Unmixing.method`, why is in `Unmixing.notes`.
+
+        - ``"spa"``: the purest pixels, by successive projection in the space of the principal components, each averaged
+          over its likes. The default for EELS and other data with many counts per channel.
+    mask : array_like of bool, shape (y, x), optional
+        True for the pixels that take part; all by default.
+    seed : int
+        The same seed gives the same result.
+    noise : {"auto", "poisson", "gaussian"}
+        ``"poisson"``: counts, of variance ``gain * mean + readout_sigma**2``. ``"gaussian"``: the same everywhere.
+        ``"auto"``: counts if all values are whole and none is below zero, or if `gain` or `readout_sigma` is given;
+        else a variance by pixel and by channel, estimated from what the components leave.
+    gain, readout_sigma : float
+        With counts of a camera: its units per electron, and the noise without signal in those units.
+    smoothing_px : float, optional
+        Standard deviation, in pixels, of the Gaussian that the abundances are smoothed by; 0 turns it off. By default 1
+        for counts of less than 20 per pixel, where single pixels tell next to nothing, and 0 otherwise.
+    known : array_like, shape (k, energy), optional
+        Spectra that are components and are held fixed, up to their scale; they come first in the result.
+    sum_to_one : bool
+        The abundances of a pixel sum to 1: right only where thickness and current are the same everywhere.
+    restarts : int, optional
+        Independent starts of methods that have any.
+    progress, cancel
+        Called with the fraction done; stops the work when set.
+
+    Returns
+    -------
+    Unmixing
+
+    Raises
+    ------
+    ParameterError
+        If the data are not finite, hold nothing but zeros, hold values below zero though the noise is that of counts
+        alone, or have fewer pixels or channels than components are asked for; if mask or known spectra do not fit; if
+        the method cannot do what is asked.
+    CancelledError
+        If `cancel` was set.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from esteemcore import spectral
+    >>> share = np.linspace(0, 1, 40).reshape(5, 8)
+    >>> energy = np.arange(30.0)
+    >>> peaks = np.exp(-((energy - np.array([[10], [20]])) ** 2) / 20)
+    >>> data = 500 * (share[..., None] * peaks[0] + (1 - share[..., None]) * peaks[1])
+    >>> result = spectral.unmix(data, 2, method="spa")
+    >>> result.spectra.argmax(axis=1).tolist(), result.abundances.shape
+    ([10, 20], (2, 5, 8))
+    """
+    checks.choice("method", method, ("auto", *METHODS))
+    spectra = spectra_of(si, mask)
+    total = sums(spectra.matrix)
+    n = _number(spectra, total, n_components)
+    model = noise_of(spectra, total, n, noise, gain, readout_sigma)
+    given = _known(known, n, spectra)
+    name, notes = (method, ()) if method != "auto" else _choose(spectra, total, model.name)
+    chosen = METHODS[name]
+    for asked, able, what in (
+        (given is not None, chosen.known, "known"),
+        (sum_to_one, chosen.sum_to_one, "sum_to_one"),
+    ):
+        if asked and not able:
+            able_ones = [repr(m) for m in METHODS if getattr(METHODS[m], what)]
+            raise ParameterError(f"method {name!r} cannot take {what}; these can: {', '.join(able_ones)}")
+    if spectra.lazy and not chosen.lazy:
+        raise ParameterError(f"method {name!r} needs the image in memory; give an array or SparseSI, or bin it first")
+    if total.lowest < 0 and not chosen.negative:
+        raise ParameterError(f"method {name!r} takes no values below zero, but the data go down to {total.lowest:g}")
+    problem = Problem(
+        matrix=_in_float64(spectra.matrix),
+        mask=spectra.mask,
+        n=n,
+        noise=model.name,
+        gain=gain,
+        readout_sigma=readout_sigma,
+        row_weights=model.row,
+        channel_weights=model.channel,
+        seed=checks.integer("seed", seed, minimum=0),
+        smoothing_px=_smoothing(smoothing_px, spectra, total, model.name, gain),
+        known=given,
+        sum_to_one=bool(sum_to_one),
+        restarts=None if restarts is None else checks.integer("restarts", restarts, minimum=1),
+        progress=progress,
+        cancel=cancel,
+    )
+    found = chosen.solve(problem)
+    found = normalised(found, n_known=0 if given is None else len(given), sum_to_one=problem.sum_to_one)
+    left, left_spectrum = residuals(problem, found)
+    spread = found.sigma_abundances
+    parameters = {
+        "n_components": n, "method": method, "mask": mask, "noise": noise, "gain": gain, "readout_sigma": readout_sigma,
+        "smoothing_px": smoothing_px, "known": given, "sum_to_one": sum_to_one, "restarts": restarts,
+    }  # fmt: skip
+    return Unmixing(
+        spectra=found.spectra,
+        abundances=np.moveaxis(spectra.as_maps(found.abundances), -1, 0),
+        uncertainty=Uncertainty(
+            found.sigma_spectra, None if spread is None else np.moveaxis(spectra.as_maps(spread), -1, 0)
+        ),
+        residual=spectra.as_maps(left),
+        residual_spectrum=left_spectrum,
+        method=name,
+        noise=model.name,
+        smoothing_px=problem.smoothing_px,
+        notes=(*notes, *found.notes),
+        mask=spectra.mask,
+        provenance=record("spectral.unmix", parameters, seed=seed, input_digest=spectra.digest),
+    )
+
+
+def _number(spectra: Spectra, total: Sums, n_components: int) -> int:
+    """Return the number of components, if the data can have as many."""
+    rows, channels = spectra.matrix.shape
+    n = checks.integer("n_components", n_components, minimum=1)
+    if n > min(rows, channels):
+        raise ParameterError(
+            f"n_components is {n}, but {rows} pixels with {channels} channels have no more than {min(rows, channels)}"
+        )
+    if total.lowest >= 0 and not total.rows.any():
+        raise ParameterError("all values are zero: there is nothing to unmix")
+    return n
+
+
+def _known(known: ArrayLike | None, n: int, spectra: Spectra) -> NDArray[np.float64] | None:
+    """Return the given spectra, checked."""
+    if known is None:
+        return None
+    try:
+        given = np.array(known, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"the known spectra are no array of numbers: {error}") from None
+    channels = spectra.matrix.shape[1]
+    if given.ndim != 2 or given.shape[1] != channels:
+        raise ParameterError(f"known has shape {given.shape}; expected (k, {channels}), one spectrum per row")
+    if not 1 <= len(given) <= n:
+        raise ParameterError(f"known holds {len(given)} spectra; expected 1 to n_components = {n}")
+    if not np.isfinite(given).all() or not given.any(axis=1).all():
+        raise ParameterError("known holds NaN, infinite values or a spectrum of zeros")
+    return given
+
+
+def _choose(spectra: Spectra, total: Sums, noise: str) -> tuple[str, tuple[str, ...]]:
+    """Return the method for these data, and why."""
+    return "spa", ("method 'spa': the purest pixels, as for spectra of many counts per channel",)
+
+
+def _smoothing(smoothing_px: float | None, spectra: Spectra, total: Sums, noise: str, gain: float) -> float:
+    """Return the width that abundances are smoothed by."""
+    if smoothing_px is not None:
+        return checks.not_negative("smoothing_px", smoothing_px, "px")
+    few = noise == "poisson" and float(total.rows.mean()) / gain < FEW_COUNTS
+    return 1.0 if few else 0.0
+
+
+def _in_float64(matrix: Any) -> Any:
+    """Return arrays and compressed rows as float64; blocks are converted as they are read."""
+    return np.asarray(matrix, np.float64) if isinstance(matrix, np.ndarray) else matrix

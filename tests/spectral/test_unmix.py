@@ -1,0 +1,198 @@
+"""The door to unmixing: one normalisation, masks, every kind of data, and errors that say what to do."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from known_spectra import phases, rates, regions
+
+from esteemcore import spectral
+from esteemcore.errors import CancelledError, ParameterError
+from esteemcore.events import SparseSI
+from esteemcore.spectral.methods import METHODS
+
+
+def mixture(rng, shape=(24, 20), n=3, channels=60, counts=1e4):
+    """Return data without noise, with pure pixels of every phase, the spectra and the abundances."""
+    spectra = phases(rng, n, channels)
+    share = regions(rng, shape, n) ** 3
+    share[0, :n] = np.eye(n)
+    amounts = counts * np.linspace(0.5, 1.5, shape[0])[:, None, None] * share / share.sum(axis=-1, keepdims=True)
+    return amounts @ spectra, spectra, np.moveaxis(amounts, -1, 0)
+
+
+def test_scale_sign_and_order_are_fixed(rng) -> None:
+    data, _, _ = mixture(rng)
+    for method in METHODS:
+        result = spectral.unmix(data, 3, method=method, noise="gaussian")
+        np.testing.assert_allclose(np.abs(result.spectra).sum(axis=1), 1, rtol=1e-9, err_msg=method)
+        peak = result.spectra[np.arange(3), np.abs(result.spectra).argmax(axis=1)]
+        assert (peak > 0).all(), method
+        assert (np.diff(np.abs(result.abundances).sum(axis=(1, 2))) <= 0).all(), method
+        assert result.method == method
+
+
+def test_the_same_seed_gives_the_same_result(rng) -> None:
+    counts = rng.poisson(rates(rng, 400, shape=(16, 16), channels=64))
+    for method in METHODS:
+        one, two = (spectral.unmix(counts, 3, method=method, seed=3) for _ in range(2))
+        np.testing.assert_array_equal(one.spectra, two.spectra, err_msg=method)
+        np.testing.assert_array_equal(one.abundances, two.abundances, err_msg=method)
+
+
+def test_pixels_outside_the_mask_take_no_part_and_the_mask_is_not_transposed(rng) -> None:
+    data, _, _ = mixture(rng)
+    mask = rng.random(data.shape[:2]) < 0.8
+    mask[0, :3] = True
+    spoiled = np.where(mask[..., None], data, np.nan)
+    for method in METHODS:
+        found, clean = (spectral.unmix(si, 3, method=method, mask=mask, noise="gaussian") for si in (spoiled, data))
+        np.testing.assert_array_equal(found.spectra, clean.spectra, err_msg=method)
+        assert (np.isnan(found.abundances) == ~mask).all(), method
+        assert (np.isnan(found.residual) == ~mask).all(), method
+    with pytest.raises(ParameterError, match=r"mask has shape \(20, 24\); expected \(24, 20\)"):
+        spectral.unmix(data, 3, mask=mask.T)
+
+
+def test_sparse_and_dense_counts_give_the_same_and_lazy_ones_nearly(rng) -> None:
+    import dask.array as da
+
+    counts = rng.poisson(rates(rng, 2000, shape=(16, 14), channels=40))
+    for method, entry in METHODS.items():
+        dense = spectral.unmix(counts, 3, method=method)
+        sparse = spectral.unmix(SparseSI.from_dense(counts), 3, method=method)
+        np.testing.assert_allclose(sparse.spectra, dense.spectra, rtol=1e-4, atol=1e-6, err_msg=method)
+        lazy = da.from_array(counts, chunks=(5, -1, -1))
+        if entry.lazy:
+            found = spectral.unmix(lazy, 3, method=method)
+            assert np.abs(found.spectra - dense.spectra).max() < 0.02 * dense.spectra.max(), method
+        else:
+            with pytest.raises(ParameterError, match="in memory"):
+                spectral.unmix(lazy, 3, method=method)
+
+
+def test_what_is_left_is_noise_where_the_model_is_right_and_more_where_a_component_is_missing(rng) -> None:
+    truth = rates(rng, 4000, shape=(24, 24), channels=80)
+    counts = rng.poisson(truth)
+    camera = 3 * counts + rng.normal(0, 2, counts.shape)
+    for data, options in (
+        (counts, {}),
+        (SparseSI.from_dense(counts), {}),
+        (camera, {"noise": "poisson", "gain": 3, "readout_sigma": 2}),
+        (camera, {}),
+    ):
+        right, short = (spectral.unmix(data, n, method="spa", **options) for n in (3, 2))
+        assert np.sqrt(np.mean(right.residual**2)) == pytest.approx(1, abs=0.06), options
+        if right.noise == "poisson":  # estimated noise holds what is not explained
+            assert np.sqrt(np.mean(short.residual**2)) > 1.2, options
+            assert right.residual_spectrum == pytest.approx(1, abs=0.15)
+            assert short.residual_spectrum.max() > 1.5
+
+
+def test_the_residual_is_that_of_the_reconstruction(rng) -> None:
+    data = rng.normal(5, 1, (6, 7, 30)).clip(0.1)
+    result = spectral.unmix(data, 2, method="spa", noise="gaussian")
+    left = data - result.reconstruct()
+    np.testing.assert_allclose(result.residual, np.sqrt(np.square(left).mean(axis=2)), rtol=1e-9)
+    np.testing.assert_allclose(result.residual_spectrum, np.sqrt(np.square(left).mean(axis=(0, 1))), rtol=1e-9)
+    np.testing.assert_array_equal(result.reconstruct([3, 5]), result.reconstruct()[..., [3, 5]])
+
+
+def test_whole_numbers_that_scatter_more_than_counts_are_not_taken_for_counts(rng) -> None:
+    counts = rng.poisson(rates(rng, 4000, shape=(16, 16), channels=80))
+    assert spectral.unmix(counts, 3).noise == "poisson"
+    assert spectral.unmix(5 * counts, 3).noise == "estimated"
+    assert spectral.unmix(5 * counts, 3, gain=5).noise == "poisson"
+
+
+def test_few_counts_are_smoothed_unless_the_user_says_otherwise(rng) -> None:
+    few, many = (rng.poisson(rates(rng, counts, shape=(24, 24), channels=50)) for counts in (10, 40))
+    assert spectral.unmix(few, 2).smoothing_px == 1
+    assert spectral.unmix(many, 2).smoothing_px == 0
+    assert spectral.unmix(few, 2, smoothing_px=0).smoothing_px == 0
+    assert spectral.unmix(few, 2, noise="gaussian").smoothing_px == 0
+
+
+def test_smoothing_stays_inside_the_mask(rng) -> None:
+    """The second phase fills the masked part only: nothing of it comes over the rim."""
+    spectra = phases(rng, 2, 50)
+    mask = np.zeros((20, 20), bool)
+    mask[:, :10] = True
+    amounts = np.stack([np.where(mask, 10.0, 0), np.where(mask, 0, 1000.0)], axis=-1)
+    result = spectral.unmix(amounts @ spectra, 2, method="spa", mask=mask, known=spectra, smoothing_px=2)
+    np.testing.assert_allclose(result.abundances[0][mask], 10, rtol=1e-6)
+    np.testing.assert_allclose(result.abundances[1][mask], 0, atol=1e-6)
+
+
+def test_known_spectra_come_first_and_stay(rng) -> None:
+    data, spectra, amounts = mixture(rng)
+    for method in (name for name, entry in METHODS.items() if entry.known):
+        for given in ([2], [2, 0], [2, 0, 1]):
+            result = spectral.unmix(data, 3, method=method, known=7 * spectra[given], noise="gaussian")
+            np.testing.assert_allclose(result.spectra[: len(given)], spectra[given], rtol=1e-9, err_msg=method)
+        np.testing.assert_allclose(result.abundances, amounts[[2, 0, 1]], atol=1e-3 * amounts.max(), err_msg=method)
+    for method in (name for name, entry in METHODS.items() if not entry.known):
+        with pytest.raises(ParameterError, match="cannot take known"):
+            spectral.unmix(data, 3, method=method, known=spectra[:1])
+
+
+def test_shares_sum_to_one_where_they_are_asked_to(rng) -> None:
+    data, _, _ = mixture(rng)
+    for method, entry in METHODS.items():
+        if entry.sum_to_one:
+            result = spectral.unmix(data, 3, method=method, sum_to_one=True, noise="gaussian")
+            np.testing.assert_allclose(result.abundances.sum(axis=0), 1, rtol=1e-9, err_msg=method)
+            assert (result.abundances >= 0).all(), method
+        else:
+            with pytest.raises(ParameterError, match="cannot take sum_to_one"):
+                spectral.unmix(data, 3, method=method, sum_to_one=True)
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        (np.zeros((3, 3, 5)), {}, "zero"),
+        (np.ones((3, 3)), {}, r"shape \(3, 3\)"),
+        (np.full((3, 3, 5), -1.0), {"noise": "poisson"}, "down to -1"),
+        (np.full((3, 3, 5), np.nan), {}, "NaN"),
+        (np.ones((1, 1, 5)), {"n_components": 2}, "no more than 1"),
+        (np.ones((9, 9, 5)), {"n_components": 6}, "no more than 5"),
+        (np.ones((9, 9, 5)), {"n_components": 2, "method": "spa"}, "mixtures of 1 spectra at most"),
+        (np.ones((3, 3, 5)), {"n_components": 0}, "n_components"),
+        (np.ones((3, 3, 5)), {"mask": np.zeros((3, 3), bool)}, "False everywhere"),
+        (np.ones((3, 3, 5)), {"noise": "shot"}, "noise"),
+        (np.ones((3, 3, 5)), {"method": "magic"}, "expected one of 'auto'"),
+        (np.ones((3, 3, 5)), {"known": np.ones((1, 6))}, r"known has shape \(1, 6\); expected \(k, 5\)"),
+        (np.ones((3, 3, 5)), {"known": np.ones((2, 5))}, "known holds 2"),
+        (np.ones((3, 3, 5)), {"known": np.zeros((1, 5))}, "zeros"),
+        (np.ones((3, 3, 5)), {"smoothing_px": -1}, "smoothing_px"),
+        (np.ones((3, 3, 5)), {"restarts": 0}, "restarts"),
+        (np.ones((3, 3, 5)), {"gain": 0}, "gain"),
+        (np.ones((3, 3, 5)), {"seed": -1}, "seed"),
+    ],
+)
+def test_what_cannot_be_unmixed_is_refused_in_words(data, options, message) -> None:
+    with pytest.raises(ParameterError, match=message):
+        spectral.unmix(data, **{"n_components": 1, **options})
+
+
+def test_one_pixel_is_its_own_component() -> None:
+    spectrum = np.arange(1.0, 6)
+    result = spectral.unmix(spectrum[None, None], 1)
+    np.testing.assert_allclose(result.spectra[0], spectrum / 15)
+    np.testing.assert_allclose(result.abundances[0, 0, 0], 15)
+
+
+def test_work_reports_its_progress_and_stops_when_asked(rng) -> None:
+    data, _, _ = mixture(rng)
+    cancel = threading.Event()
+    cancel.set()
+    for method in METHODS:
+        seen: list[float] = []
+        spectral.unmix(data, 3, method=method, noise="gaussian", progress=seen.append)
+        assert seen == sorted(seen), method
+        assert seen[-1] == 1, method
+        with pytest.raises(CancelledError):
+            spectral.unmix(data, 3, method=method, noise="gaussian", cancel=cancel)
