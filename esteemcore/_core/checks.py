@@ -70,6 +70,14 @@ def choice(name: str, value: Any, allowed: Sequence[str]) -> str:
     return str(value)
 
 
+def array(name: str, value: ArrayLike) -> NDArray[Any]:
+    """Return ``value`` as an array; lists of lists must have rows of equal length."""
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise ParameterError(f"{name} is no array: its rows have unequal lengths") from None
+
+
 def flat_indices(name: str, value: ArrayLike, n: int) -> NDArray[np.int64]:
     """Return ``value`` as int64 flat positions, each within ``[0, n)``; repeats are allowed."""
     array = np.asarray(value)

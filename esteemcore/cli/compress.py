@@ -12,7 +12,7 @@ from esteemcore import io
 from esteemcore.cli.options import add_scan, bar, file_bytes, loaded, size
 from esteemcore.cli.verify import verify_copy
 from esteemcore.errors import FormatError, ParameterError
-from esteemcore.io.choose_codec import automatic_blocks, blocks_in_channels
+from esteemcore.io.choose_codec import automatic_blocks, blocks_in_channels, parse_blocks
 from esteemcore.io.chunk_codecs import BLOCKS, BOUNDED, EXACT, STORED
 
 
@@ -99,26 +99,12 @@ def _coarse(arguments: argparse.Namespace, name: str, signal: io.Signal) -> dict
     if arguments.blocks == "auto":
         blocks = automatic_blocks(name, signal)
     else:
-        blocks = blocks_in_channels(_parsed(arguments.blocks), axis)
+        blocks = blocks_in_channels(parse_blocks(arguments.blocks), axis)
     last = np.diff(axis.coordinates)[-1:] if axis.size > 1 else [axis.scale]
     at = np.append(axis.coordinates, axis.coordinates[-1:] + last)
     words = (f"{at[start]:g}:{at[stop]:g}:{factor}" for start, stop, factor in blocks)
     print(f"{name}: blocks in {axis.unit or 'channels'} {','.join(words)}")
     return {"blocks": blocks, **({} if arguments.pca is None else {"n_components": arguments.pca})}
-
-
-def _parsed(text: str) -> list[tuple[float, float, int]]:
-    blocks = []
-    for word in text.split(","):
-        try:
-            start, stop, factor = word.split(":")
-            blocks.append((float(start), float(stop), int(factor)))
-        except ValueError:
-            raise ParameterError(
-                f"--blocks has {word!r}; expected start:stop:factor in the unit of the energy axis, as in "
-                "'100:450:40,450:484:1', or auto"
-            ) from None
-    return blocks
 
 
 def _print_loss(loss: dict[str, Any]) -> None:

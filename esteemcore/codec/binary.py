@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from esteemcore._core import checks
 from esteemcore._core.errors import FormatError, ParameterError
 from esteemcore.codec import frame, maps, zstd
 from esteemcore.events import events_from_packed
@@ -64,7 +65,7 @@ def encode_binary(packed: ArrayLike) -> bytes:
     >>> bool((decode_binary(block) == frames).all())
     True
     """
-    array = np.asarray(packed)
+    array = checks.array("packed", packed)
     if array.dtype != np.uint8 or array.ndim != 3:
         raise ParameterError(
             f"packed frames have dtype {array.dtype} and shape {array.shape}; expected uint8 (n, ky, kx/8)"

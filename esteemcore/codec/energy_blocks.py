@@ -47,7 +47,7 @@ def channel_blocks(blocks: Blocks, channels: int, energy_ev: ArrayLike | None = 
             start, stop, factor = block
         except (TypeError, ValueError):
             raise ParameterError(f"block {i} is {block!r}; expected (start, stop, factor)") from None
-        factor = checks.integer(f"the factor of block {i}", factor, minimum=1)
+        factor = checks.integer(f"the factor of block {i}", factor, minimum=1, maximum=MOST_CHANNELS)
         if energy is None:
             first = checks.integer(f"the start of block {i}", start, minimum=0, maximum=channels)
             last = checks.integer(f"the stop of block {i}", stop, minimum=0, maximum=channels)
@@ -78,7 +78,7 @@ def rising_blocks(blocks: Blocks) -> list[tuple[int, int, int]]:
 
 def energy_axis(energy_ev: ArrayLike, channels: int) -> NDArray[np.float64]:
     """Return the energies of the channels, checked."""
-    energy = np.asarray(energy_ev)
+    energy = checks.array("energy_ev", energy_ev)
     if energy.shape != (channels,) or energy.dtype.kind not in "iuf":
         raise ParameterError(
             f"energy_ev has shape {energy.shape} and dtype {energy.dtype}; expected one number per "

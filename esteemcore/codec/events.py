@@ -72,7 +72,7 @@ def encode_events(si: SparseSI | ArrayLike) -> bytes:
     >>> np.array_equal(decode_events(block).to_dense(), counts)
     True
     """
-    sparse = si if isinstance(si, SparseSI) else _sparse(np.asarray(si))
+    sparse = si if isinstance(si, SparseSI) else _sparse(checks.array("si", si))
     low, high = (int(sparse.count.min()), int(sparse.count.max())) if sparse.count.size else (1, 1)
     if low < 0 or high > 0xFFFFFFFF:
         raise ParameterError(f"the spectrum image holds counts of {low} to {high}; expected 0 to {0xFFFFFFFF}")

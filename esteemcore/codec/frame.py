@@ -73,9 +73,12 @@ def unpack(data: bytes | bytearray | memoryview, codec: str | None = None) -> Fr
     Raises
     ------
     FormatError
-        If the block is cut off, changed, of a later version or of another codec.
+        If it is no block, or one that is cut off, changed, of a later version or of another codec.
     """
-    block = bytes(data)
+    try:
+        block = bytes(memoryview(data))
+    except TypeError:
+        raise FormatError(f"this is no block of Esteem's codecs, but a {type(data).__name__}; expected bytes") from None
     if block[:4] != MAGIC:
         raise FormatError("this is no block of Esteem's codecs: it does not start with 'EsTm'")
     if len(block) < 6:

@@ -59,7 +59,7 @@ def encode_lossless(data: ArrayLike, *, level: int = 3) -> bytes:
     >>> codec.decode_lossless(codec.encode_lossless(image)).tobytes() == image.tobytes()
     True
     """
-    array = np.asarray(data)
+    array = checks.array("data", data)
     checks.integer("level", level, minimum=1, maximum=19)
     if array.dtype.hasobject:
         raise ParameterError(f"the array has dtype {array.dtype}; expected values, not Python objects")

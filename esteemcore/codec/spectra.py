@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from esteemcore._core import checks
 from esteemcore._core.errors import FormatError, ParameterError
 from esteemcore.codec import frame
 
@@ -22,7 +23,7 @@ MOST_CHANNELS = 1 << 20
 
 def checked(data: ArrayLike) -> NDArray[Any]:
     """Return spectra (..., energy) of real numbers of up to 64 bits."""
-    array = np.asarray(data)
+    array = checks.array("si", data)
     if array.ndim < 1 or array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
         raise ParameterError(
             f"the spectrum image has shape {array.shape} and dtype {array.dtype}; expected integers or floats of up to "

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esteemcore import codec
+from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
 
 METHODS = ("lossless", "events", "eels-bounded", "eels-blocks")
@@ -124,7 +125,7 @@ def run(data: Any, choices: Choices, step: Callable[[float], None]) -> Trial:
             f"{MOST_VOXELS:,} voxels, {MOST_BYTES / 1e9:,.1f} GB; select a part of them or compress them to a "
             "container, which takes any size"
         )
-    given = np.asarray(data)
+    given = checks.array("data", data)
     images = given.reshape(-1, *((1,) * max(3 - given.ndim, 0)), *given.shape[-3:])
     rows = images.shape[1]
     if choices.method != "eels-blocks":

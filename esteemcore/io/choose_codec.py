@@ -130,6 +130,32 @@ def automatic_blocks(name: str, signal: Signal) -> list[tuple[int, int, int]]:
     return eels.choose_blocks(np.concatenate(rows)) if rows else []
 
 
+def parse_blocks(text: str) -> list[tuple[float, float, int]]:
+    """Return the blocks (start, stop, factor) of a text, as `blocks_in_channels` takes them.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> parse_blocks("100:450:40, 450:484:1")
+    [(100.0, 450.0, 40), (450.0, 484.0, 1)]
+    """
+    blocks = []
+    for word in text.split(","):
+        try:
+            start, stop, factor = word.split(":")
+            blocks.append((float(start), float(stop), int(factor)))
+        except ValueError:
+            raise ParameterError(
+                f"blocks are {word.strip()!r}; expected start:stop:factor in the unit of the energy axis, as in "
+                "100:450:40, 450:484:1 (factor 1 keeps four significant figures), or auto"
+            ) from None
+    return blocks
+
+
 def blocks_in_channels(blocks: Sequence[tuple[float, float, int]], axis: Axis) -> list[tuple[int, int, int]]:
     """Return blocks that are given in the unit of an energy axis in channels, as the codec takes them.
 
@@ -274,5 +300,6 @@ __all__ = [
     "dense_block",
     "event_blocks",
     "frame_blocks",
+    "parse_blocks",
     "plan",
 ]

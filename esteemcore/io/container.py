@@ -9,6 +9,7 @@ import dataclasses
 import datetime
 import json
 import math
+import os
 import re
 import shutil
 import uuid
@@ -31,6 +32,12 @@ VERSION = 2
 
 SUFFIXES = (".esteem", ".zarr")
 
+LONGEST_NAME = 220
+"""Bytes of the name of a container: file systems take 255, and temporary names beside it are longer."""
+
+DEEPEST = 100
+"""Levels of tables and lists that metadata may have; what lies deeper becomes text."""
+
 SCAN_ARRAYS: dict[str, tuple[np.dtype[Any], float | None, tuple[int, ...]]] = {
     "index": (np.dtype(np.int64), None, ()),
     "visit": (np.dtype(np.int64), 0, ()),
@@ -43,14 +50,25 @@ _NAME = re.compile(r"\w[\w .+-]*")
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d) *", re.IGNORECASE)
 
 
+def given_path(path: str | Path) -> Path:
+    """Return what was given as a path."""
+    try:
+        return Path(path)
+    except TypeError:
+        raise ParameterError(f"path is {path!r}; expected the name of a file or folder") from None
+
+
 def check_path(path: str | Path) -> Path:
     """Return the path of a container to be written."""
-    try:
-        target = Path(path)
-    except TypeError:
-        raise ParameterError(f"path is {path!r}; expected the name of a folder to make") from None
+    target = given_path(path)
     if "\0" in str(target) or target.suffix.lower() not in SUFFIXES:
         raise ParameterError(f"{str(target)!r} is not a name for a container; end it in {' or '.join(SUFFIXES)}")
+    if len(os.fsencode(target.name)) > LONGEST_NAME:
+        raise ParameterError(
+            f"{target.name[:40]!r}... is too long a name for a container; use up to {LONGEST_NAME} bytes"
+        )
+    if target.is_symlink() and not target.exists():
+        raise ParameterError(f"{target} is a link to a place that does not exist; remove it, or choose another name")
     return target.absolute()
 
 
@@ -103,27 +121,36 @@ def discard(path: Path | None) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, depth: int = 0) -> Any:
     """Reduce metadata to what JSON can hold."""
+    if depth > DEEPEST:
+        return _text(repr(value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: plain(getattr(value, f.name), depth + 1) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {_text(str(key)): plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, np.generic):
-        return plain(value.item())
+        return plain(value.item(), depth + 1)
     if isinstance(value, np.ndarray):
-        return plain(value.tolist()) if value.size <= 4096 else f"array of shape {value.shape}, {value.dtype}"
+        return plain(value.tolist(), depth) if value.size <= 4096 else f"array of shape {value.shape}, {value.dtype}"
     if isinstance(value, tuple | list | set | frozenset):
-        return [plain(item) for item in value]
+        return [plain(item, depth + 1) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else repr(value)
-    if value is None or isinstance(value, bool | int | str):
+    if isinstance(value, str):
+        return _text(value)
+    if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, datetime.datetime | datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    return repr(value)
+    return _text(repr(value))
+
+
+def _text(value: str) -> str:
+    """Return text as UTF-8 can hold it: names of files may have bytes that are none, which Python keeps as halves."""
+    return value.encode("utf-8", "backslashreplace").decode()
 
 
 def scan_array_metadata(name: str, n: int, block: int) -> bytes:

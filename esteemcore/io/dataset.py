@@ -332,6 +332,14 @@ class Dataset:
         return [f"{name}: {_describe_signal(signal)}" for name, signal in self.signals.items()]
 
 
+def check_dataset(dataset: Any) -> None:
+    """See that what is to be written is a data set, or raise `ParameterError`."""
+    if not isinstance(dataset, Dataset):
+        raise ParameterError(
+            f"dataset is a {type(dataset).__name__}; expected an io.Dataset of signals, each an array with its axes"
+        )
+
+
 def _describe_signal(signal: Signal) -> str:
     axes = " x ".join(
         f"{axis.name} {axis.size:,}" + (f" ({axis.scale:.4g} {axis.unit})" if axis.unit else "") for axis in signal.axes

@@ -31,7 +31,7 @@ def set_credits(path: str | Path, credits: Credits | Mapping[str, Any]) -> None:
     StreamError
         If the disk refuses.
     """
-    folder = Path(path)
+    folder = container.given_path(path)
     if not folder.is_dir():
         raise FormatError(f"{folder} is no folder; credits are set in the folder, which is packed afterwards")
     root = read_root(folder)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from esteemcore._core.errors import ParameterError
 from esteemcore._core.progress import Progress
-from esteemcore.io.dataset import Axis, Dataset, Signal
+from esteemcore.io.dataset import Axis, Dataset, Signal, check_dataset
 from esteemcore.io.export_blocks import Blocks, Part, dense_view, on_grid
 from esteemcore.io.export_metadata import hyperspy_metadata
 
@@ -124,6 +124,7 @@ def prepare(
     ParameterError
         If the signal must be named, is not there, or cannot be exported.
     """
+    check_dataset(dataset)
     name = _choose(dataset, name)
     signal = dataset.signals[name]
     notes = []

@@ -15,7 +15,7 @@ import numpy as np
 from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError, StreamError
 from esteemcore._core.progress import ProgressFunction
-from esteemcore.io import durable, export_hyperspy, export_nion, export_zspy
+from esteemcore.io import container, durable, export_hyperspy, export_nion, export_zspy
 from esteemcore.io.dataset import Axis, Dataset
 from esteemcore.io.export_signal import ExportedSignal, prepare
 
@@ -137,7 +137,7 @@ def export(
     >>> io.load(path).signals["eels"].axes[2].offset
     280.0
     """
-    target = Path(path).absolute()
+    target = container.given_path(path).absolute()
     suffix = target.suffix.lower()
     if suffix not in FORMATS:
         raise ParameterError(f"{target.name!r} is of no kind that can be written; end it in {' '.join(FORMATS)}")

@@ -151,7 +151,7 @@ def info(path: str | Path) -> Info:
     >>> io.info(path).signals[0].codec
     'zstd'
     """
-    given = Path(path)
+    given = container.given_path(path)
     if not given.exists():
         raise FormatError(f"{given} does not exist")
     place = place_of(given)

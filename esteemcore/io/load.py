@@ -48,7 +48,7 @@ def load(
     ...
     esteemcore._core.errors.FormatError: missing.esteem does not exist
     """
-    path = Path(path)
+    path = container.given_path(path)
     shape = None if scan_shape is None else checks.shape_2d("scan_shape", scan_shape)
     try:
         if not path.exists():

@@ -12,7 +12,7 @@ import google_crc32c
 
 from esteemcore._core.errors import FormatError, ParameterError, StreamError
 from esteemcore._core.progress import Progress, ProgressFunction
-from esteemcore.io import durable, zarr_json
+from esteemcore.io import container, durable, zarr_json
 from esteemcore.io.read_container import read_root
 from esteemcore.io.zipped import SUFFIXES, is_zip_name
 
@@ -60,7 +60,7 @@ def pack(
     StreamError
         If the disk is full or refuses; nothing is left behind.
     """
-    folder = Path(path)
+    folder = container.given_path(path)
     if not folder.is_dir():
         raise FormatError(f"{folder} is no folder; pack a container, *.esteem or *.zarr")
     if read_root(folder).get("closed") is not True:

@@ -92,7 +92,7 @@ def verify(path: str | Path, progress: Callable[[float], None] | None = None) ->
     FormatError
         If it cannot be opened at all.
     """
-    dataset = load_container(place_of(Path(path)))
+    dataset = load_container(place_of(container.given_path(path)))
     found = [note for note in dataset.notes if "cannot be read" in note]
     arrays = [s.data for s in dataset.signals.values() if isinstance(s.data, StoredBlocks)]
     places = [(array, place) for array in arrays for place in array.places()]

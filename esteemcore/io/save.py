@@ -18,7 +18,7 @@ from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore.events import SparseSI
 from esteemcore.io import blocks, container, durable, zarr_json
 from esteemcore.io.choose_codec import LossCheck, Plan, dense_block, event_blocks, plan
-from esteemcore.io.dataset import Dataset, ScanRecord, SeriesRecord, Signal
+from esteemcore.io.dataset import Dataset, ScanRecord, SeriesRecord, Signal, check_dataset
 from esteemcore.io.read_series import COLUMNS
 from esteemcore.io.stored import block_name
 
@@ -71,6 +71,7 @@ def save(
     >>> io.load(path).signals["adf"].data[1, 1]
     np.float64(1.0)
     """
+    check_dataset(dataset)
     target = container.check_path(path)
     if target.exists() and not overwrite:
         container.make_room(target, overwrite)

@@ -87,37 +87,11 @@ def check(codec: str | None, loss: Loss) -> None:
         if None in (loss.n_components, loss.gain, loss.readout_sigma):
             raise ParameterError("components, gain and readout noise must be numbers")
         if loss.blocks != AUTOMATIC:
-            parsed(loss.blocks)
-
-
-def parsed(text: str) -> list[tuple[float, float, int]]:
-    """Return the blocks (start, stop, factor) that were typed.
-
-    Raises
-    ------
-    ParameterError
-        If they cannot be read.
-
-    Examples
-    --------
-    >>> parsed("100:450:40, 450:484:1")
-    [(100.0, 450.0, 40), (450.0, 484.0, 1)]
-    """
-    blocks = []
-    for word in text.split(","):
-        try:
-            start, stop, factor = word.split(":")
-            blocks.append((float(start), float(stop), int(factor)))
-        except ValueError:
-            raise ParameterError(
-                f"blocks are {word.strip()!r}; expected start:stop:factor in the unit of the energy axis, as in "
-                f"100:450:40, 450:484:1 (factor 1 keeps four significant figures), or {AUTOMATIC}"
-            ) from None
-    return blocks
+            choose_codec.parse_blocks(loss.blocks)
 
 
 def _blocks(name: str, signal: io.Signal, text: str) -> list[tuple[int, int, int]]:
     if text == AUTOMATIC:
         return choose_codec.automatic_blocks(name, signal)
     choose_codec.plan(name, signal, BLOCKS)  # says in words what holds no spectra
-    return choose_codec.blocks_in_channels(parsed(text), signal.axes[-1])
+    return choose_codec.blocks_in_channels(choose_codec.parse_blocks(text), signal.axes[-1])

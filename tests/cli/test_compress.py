@@ -93,9 +93,9 @@ def test_zarr_reads_what_compress_wrote(spectra, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--blocks", "280:300"], "--blocks has '280:300'"),
+        (["--blocks", "280:300"], "blocks are '280:300'"),
         (["--blocks", "280:300:x"], "expected start:stop:factor"),
-        (["--blocks", ""], "--blocks has ''"),
+        (["--blocks", ""], "blocks are ''"),
         (["--blocks", "280:300:0"], "the factor of block 0"),
         (["--blocks", "300:280:4"], "holds no channel"),
         (["--blocks", "280:320:4,300:340:4"], "before the end of the block before it"),

@@ -224,6 +224,7 @@ def test_old_blocks_still_open() -> None:
         ([(10, 10, 2)], "holds no channel"),
         ([(0, 100, 2)], "the stop of block 0 is 100"),
         ([(0, 10, 0)], "the factor of block 0 is 0"),
+        ([(0, 10, 2**70)], "the factor of block 0 is 1180591620717411303424; expected"),
         ([(0, 10)], "expected \\(start, stop, factor\\)"),
         ([(0, 9.5, 2)], "expected an integer"),
     ],

@@ -42,6 +42,19 @@ def test_the_message_says_what_is_wrong(block, message) -> None:
         frame.unpack(block, "esteem.events")
 
 
+@pytest.mark.parametrize("given", [None, "EsTm", 10**15, [69, 115], object()], ids=repr)
+def test_what_is_no_bytes_is_refused_before_memory_is_asked_for(given) -> None:
+    for decode in (codec.decode, codec.decode_events, codec.decode_binary, codec.decode_lossless, codec.decode_eels):
+        with pytest.raises(FormatError, match=f"no block of Esteem's codecs, but a {type(given).__name__}"):
+            decode(given)
+
+
+@pytest.mark.parametrize("encode", [codec.encode_events, codec.encode_binary, codec.encode_lossless, codec.encode_eels])
+def test_lists_of_unequal_rows_are_refused_in_words(encode) -> None:
+    with pytest.raises(ParameterError, match="its rows have unequal lengths"):
+        encode([[[1, 2], [3]]])
+
+
 def test_too_long_a_head_is_refused() -> None:
     with pytest.raises(ParameterError, match="too many"):
         frame.pack("esteem.test", {"note": "x" * 70_000}, b"")

@@ -148,11 +148,53 @@ def test_what_cannot_be_saved_is_refused(tmp_path):
     ):
         with pytest.raises(ParameterError, match=message):
             io.save(tmp_path / "a.esteem", io.Dataset({name: signal}))
-    with pytest.raises(ParameterError, match=r"\.esteem"):
-        io.save(tmp_path / "a.hspy", io.Dataset({"image": image}))
+    for dataset, kind in ((None, "NoneType"), ({"image": image}, "dict"), (np.ones((2, 3)), "ndarray")):
+        for write, suffix in ((io.save, ".esteem"), (io.export, ".hspy")):
+            with pytest.raises(ParameterError, match=rf"dataset is a {kind}; expected an io\.Dataset"):
+                write(tmp_path / f"a{suffix}", dataset)
+    (tmp_path / "link.esteem").symlink_to(tmp_path / "nowhere")
+    for name, message in (
+        ("a.hspy", r"\.esteem"),
+        ("x" * 250 + ".esteem", "too long a name"),
+        ("link.esteem", "link to a place that does not exist"),
+    ):
+        with pytest.raises(ParameterError, match=message):
+            io.save(tmp_path / name, io.Dataset({"image": image}))
+    (tmp_path / "link.esteem").unlink()
     with pytest.raises(ParameterError, match="axes say"):
         io.Signal(np.ones((2, 3)), axes(("y", 2), ("x", 4)))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("given", [None, 5, ["a.esteem"]], ids=repr)
+def test_what_is_no_path_is_refused_in_words(given):
+    for read in (io.load, io.info, io.verify, io.pack):
+        with pytest.raises(ParameterError, match="expected the name of a file or folder"):
+            read(given)
+
+
+def test_metadata_that_no_file_can_hold_become_text(tmp_path):
+    endless: list = []
+    endless.append(endless)
+    deep = {"bottom": True}
+    for _ in range(2000):
+        deep = {"in": deep}
+    name = b"r\xe9sum\xe9.dm4".decode("utf-8", "surrogateescape")  # a file that was named in Latin-1
+    image = io.Signal(np.ones((2, 3)), axes(("y", 2), ("x", 3)))
+    metadata = {"endless": endless, "deep": deep, "file": name, name: 1, "note": "é"}
+    io.save(tmp_path / "a.esteem", io.Dataset({"image": image}, metadata=metadata))
+    back = io.load(tmp_path / "a.esteem").metadata
+    assert back["file"] == r"r\udce9sum\udce9.dm4"
+    assert back[r"r\udce9sum\udce9.dm4"] == 1
+    assert back["note"] == "é"
+    level = back["deep"]
+    while isinstance(level, dict):
+        level = level["in"]
+    assert "bottom" in level
+    level = back["endless"]
+    while isinstance(level, list):
+        (level,) = level
+    assert level == "[[...]]"
 
 
 @pytest.fixture
