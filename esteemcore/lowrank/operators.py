@@ -103,14 +103,16 @@ class RowBlocks:
         """Return ``self @ right`` in one pass."""
         result = np.empty((self.shape[0], right.shape[1]), self.dtype)
         for place, block in self.blocks():
-            result[place] = block @ right
+            with np.errstate(invalid="ignore"):  # callers tell in words what is not finite
+                result[place] = block @ right
         return result
 
     def transposed_times(self, right: NDArray[Any]) -> NDArray[Any]:
         """Return ``self.T @ right`` in one pass."""
         result = np.zeros((self.shape[1], right.shape[1]), self.dtype)
         for place, block in self.blocks():
-            result += block.T @ right[place]
+            with np.errstate(invalid="ignore"):
+                result += block.T @ right[place]
         return result
 
     def sums(self) -> Sums:
