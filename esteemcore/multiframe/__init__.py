@@ -1,14 +1,10 @@
 """Multi-frame experiments: plan the dose, acquire frame by frame to disk, see when it is enough."""
 
-from esteemcore.multiframe.acquire import (
-    VISIT_ORDER,
-    AcquiredFrame,
-    FrameRequest,
-    SeriesResult,
-    acquire_series,
-    sum_subpixels,
-)
+from esteemcore.multiframe.acquire import AcquiredFrame, FrameRequest, SeriesResult, acquire_series
 from esteemcore.multiframe.after import MailSettings, run_script, send_mail
+from esteemcore.multiframe.compensation import DriftCompensation, expected_drift
+from esteemcore.multiframe.follow import LiveFollower
+from esteemcore.multiframe.frame_values import VISIT_ORDER, sum_subpixels
 from esteemcore.multiframe.live_series import LiveSeries
 from esteemcore.multiframe.live_state import ComponentCount, LiveState
 from esteemcore.multiframe.maps import ElementMap, MeasuredMap, measure_maps
@@ -28,9 +24,11 @@ __all__ = [
     "VISIT_ORDER",
     "AcquiredFrame",
     "ComponentCount",
+    "DriftCompensation",
     "ElementMap",
     "FrameOrder",
     "FrameRequest",
+    "LiveFollower",
     "LiveSeries",
     "LiveState",
     "MailSettings",
@@ -45,6 +43,7 @@ __all__ = [
     "SessionFolder",
     "StopConditions",
     "acquire_series",
+    "expected_drift",
     "figures_in_words",
     "fit_region",
     "frame_order",

@@ -7,24 +7,20 @@ import dataclasses
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from esteemcore import io
 from esteemcore._core.errors import CancelledError, EsteemError, FormatError, ParameterError, StreamError
 from esteemcore._core.provenance import Provenance, record
-from esteemcore.events import SparseSI
+from esteemcore.multiframe.frame_values import VISIT_ORDER, is_order_stored, upright, with_order
 from esteemcore.multiframe.orders import FrameOrder
 from esteemcore.multiframe.plan import SeriesPlan
 from esteemcore.multiframe.region import Region
 from esteemcore.multiframe.session_folder import RegionFolder
-
-VISIT_ORDER = "visit_order"
-"""Signal that holds, where it differs from frame to frame, as the how manyth each place was visited."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +32,7 @@ class FrameRequest:
     number : int
         Number of the frame in its region, from 0.
     region : Region
+        Where, moved along with the specimen if the series is told where to go.
     order : FrameOrder
         How it is to be scanned, sub-pixels included.
     energy_offset_ev : float
@@ -65,11 +62,16 @@ class AcquiredFrame:
         As stored: on the grid of the region, sub-pixels added up.
     order : FrameOrder
     region : Region
+        The area of the series, from where `displacement_px` counts.
     time_s : float
         When it was begun, in s since the first frame of this run.
     energy_offset_ev : float
     path : Path
         The container that holds it.
+    displacement_px : (float, float)
+        By how much the scan was moved on purpose, rows and columns in px.
+    write_s : float
+        What the disk took for it, in s.
     """
 
     number: int
@@ -81,12 +83,16 @@ class AcquiredFrame:
     time_s: float
     energy_offset_ev: float
     path: Path
+    displacement_px: tuple[float, float] = (0.0, 0.0)
+    write_s: float = 0.0
 
 
 Take = Callable[[FrameRequest], Mapping[str, Any]]
 """Acquires a frame: every signal as it was scanned, in the turned frame (`FrameOrder.shape`, ...)."""
 OnFrame = Callable[[AcquiredFrame], str | None]
 """Called with each stored frame; returns why the series has enough, in words, or nothing."""
+Where = Callable[[], Sequence[float]]
+"""Called before each frame; returns by how much it shall be moved, rows and columns of the region in nm."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -140,6 +146,7 @@ def acquire_series(
     *,
     region: Region | None = None,
     on_frame: OnFrame | None = None,
+    where: Where | None = None,
     cancel: threading.Event | None = None,
     metadata: Mapping[str, Any] | None = None,
     rest: Mapping[str, Any] | None = None,
@@ -161,6 +168,8 @@ def acquire_series(
         One of ``plan.areas``; by default the first.
     on_frame : callable, optional
         Live results, see `OnFrame`. What it raises ends nothing and is noted.
+    where : callable, optional
+        See `Where` and `DriftCompensation`; the displacement is stored with the frame as ``displacement_px``.
     cancel : threading.Event, optional
         When set, no further frame is begun.
     metadata : mapping, optional
@@ -215,16 +224,22 @@ def acquire_series(
             number = first + frames
             order = plan.order(number)
             offset = number * plan.settings.energy_step_ev
+            moved = None if where is None else _moved(where, area)
+            place = area if moved is None else area.moved([side * area.pixel_size_nm for side in moved])
             begun = time.monotonic() - began
-            taken = take(FrameRequest(number, area, order, offset, folder.path))
-            values = _upright(taken, plan, order)
-            unsaved = _with_order(values, plan, order)
+            taken = take(FrameRequest(number, place, order, offset, folder.path))
+            values = upright(taken, plan, order)
+            unsaved = with_order(values, plan, order)
             known = offset if plan.settings.energy_step_ev else None
-            writer.append(unsaved, time_s=earlier + begun, energy_offset_ev=known)
+            writing = time.monotonic()
+            writer.append(unsaved, time_s=earlier + begun, energy_offset_ev=known, displacement_px=moved)
             unsaved = None
             frames += 1
             if on_frame is not None:
-                frame = AcquiredFrame(number, frames, planned, values, order, area, begun, offset, writer.path)
+                frame = AcquiredFrame(
+                    number, frames, planned, values, order, area, begun, offset, writer.path,
+                    moved or (0.0, 0.0), time.monotonic() - writing,
+                )  # fmt: skip
                 reason = _asked(on_frame, frame, notes)
                 del frame
             del taken, values  # one frame in memory at a time
@@ -259,7 +274,7 @@ def _open(
         step_nm=area.pixel_size_nm,
         rotation_deg=area.rotation_deg,
     )
-    if _is_order_stored(plan):
+    if is_order_stored(plan):
         signals[VISIT_ORDER] = io.SeriesSignal(plan.scan_shape, np.uint32)
     began = time.time()
     entry = {**plan.record(), "first_frame": first, "center_nm": list(area.center_nm), "began_unix_s": began}
@@ -318,58 +333,12 @@ def _check_same(plan: SeriesPlan, folder: RegionFolder, area: Region) -> None:
         return
 
 
-def _is_order_stored(plan: SeriesPlan) -> bool:
-    return plan.settings.order in ("turned raster", "shuffled") or (
-        plan.settings.order == "serpentine" and plan.settings.subpixels > 1
-    )
-
-
-def _with_order(values: Mapping[str, Any], plan: SeriesPlan, order: FrameOrder) -> dict[str, Any]:
-    if not _is_order_stored(plan):
-        return dict(values)
-    visits = order.visits
-    rank = np.empty(len(visits), np.uint32)
-    rank[visits.order] = np.arange(len(visits), dtype=np.uint32)
-    return {**values, VISIT_ORDER: rank.reshape(visits.shape)}
-
-
-def _upright(taken: Mapping[str, Any], plan: SeriesPlan, order: FrameOrder) -> dict[str, Any]:
-    """Put what was scanned onto the grid of the region, sub-pixels added up."""
-    if set(taken) != set(plan.signals):
-        lacking = ", ".join(sorted(set(plan.signals) - set(taken))) or "nothing"
-        raise StreamError(f"the frame has {', '.join(sorted(taken)) or 'no signal'}; {lacking} did not come")
-    n, values = plan.settings.subpixels, dict[str, Any]()
-    for name, value in taken.items():
-        if isinstance(value, SparseSI):
-            if n > 1 or order.quarter_turns:
-                raise ParameterError(f"{name} comes as events: scan it without sub-pixels and without turns")
-            values[name] = value
-            continue
-        array = np.asarray(value)
-        if array.shape[:2] != order.shape:
-            raise StreamError(
-                f"the frame of {name} has {' x '.join(map(str, array.shape[:2]))} places, but "
-                f"{' x '.join(map(str, order.shape))} were scanned; it is not stored"
-            )
-        values[name] = sum_subpixels(order.upright(array), n, plan.signals[name].dtype)
-    return values
-
-
-def sum_subpixels(image: NDArray[Any], n: int, dtype: Any) -> NDArray[Any]:
-    """Return the sums over n x n places.
-
-    Parameters
-    ----------
-    image : ndarray, shape (y * n, x * n, ...)
-    n : int
-    dtype : dtype
-        Of the sums.
-    """
-    if n == 1:
-        return image.astype(dtype, copy=False)
-    rows, columns = image.shape[0] // n, image.shape[1] // n
-    parts = image.reshape(rows, n, columns, n, *image.shape[2:])
-    return np.asarray(parts.sum(axis=(1, 3), dtype=dtype))
+def _moved(where: Where, area: Region) -> tuple[float, float]:
+    """Return by how much a frame is to be moved, in px."""
+    down, right = (float(value) / area.pixel_size_nm for value in where())
+    if not (math.isfinite(down) and math.isfinite(right)):
+        raise ParameterError(f"the next frame was to be moved by ({down:g}, {right:g}) px, which is nowhere")
+    return down, right
 
 
 def _asked(on_frame: OnFrame, frame: AcquiredFrame, notes: list[str]) -> str:

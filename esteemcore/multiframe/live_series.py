@@ -112,6 +112,7 @@ class LiveSeries:
         self._lock = threading.Lock()
         self._reasons: list[str] = []
         self._drift: list[tuple[float, float]] = []
+        self._scan, self._away = np.zeros(2), 0.0
         self._quality: list[float] = []
         self._seconds: list[float] = []
         self._counts = 0.0
@@ -126,11 +127,13 @@ class LiveSeries:
         return self._state
 
     @property
-    def drift_nm(self) -> NDArray[np.float64]:
-        """Where the last sure frame lies, as seen from the first, (rows, columns) of the region in nm.
+    def lag(self) -> int:
+        """Frames that wait to be seen: none, each frame waits for its analysis. See `LiveFollower`."""
+        return 0
 
-        To stay on the area, move the region of the next frame by the negative of it, see `Region.moved`.
-        """
+    @property
+    def drift_nm(self) -> NDArray[np.float64]:
+        """Where the last sure frame would lie if the scan stayed, as seen from the first; see `LiveState.drift_nm`."""
         placed = self._state.drift_nm[np.isfinite(self._state.drift_nm).all(axis=1)]
         return placed[-1].copy() if len(placed) else np.zeros(2)
 
@@ -175,6 +178,9 @@ class LiveSeries:
         image = np.asarray(frame.values[self.image])
         spectra = None if self.spectra is None else frame.values[self.spectra]
         begun = max(frame.time_s, np.nextafter(self._last_time, np.inf))
+        scan = np.array(frame.displacement_px)
+        self._alignment.moved((scan - self._scan).tolist())
+        self._scan = scan
         placed = self._alignment.update(image, time_s=begun)
         self._last_time = begun
         reason = placed.reason
@@ -188,9 +194,11 @@ class LiveSeries:
         if reason:
             self._drift.append((np.nan, np.nan))
             return
-        self._drift.append((float(placed.shift[0]) * pixel, float(placed.shift[1]) * pixel))
+        drift = (placed.shift - scan) * pixel
+        self._drift.append((float(drift[0]), float(drift[1])))
+        self._away = float(np.hypot(*placed.shift)) * pixel
         mask = np.isfinite(image)
-        shift = channels_from_ev(frame.energy_offset_ev, self._sums.energy_ev)
+        shift = 0.0 if spectra is None else channels_from_ev(frame.energy_offset_ev, self._sums.energy_ev)
         self._sums.add(image, spectra, placed.field, self._dose, shift, None if mask.all() else mask)
         if spectra is not None:
             self._counts += _total(spectra)
@@ -248,7 +256,7 @@ class LiveSeries:
                 components=counted[-1].n if counted else None,
                 dose=self._dose * len(self._reasons),
                 next_dose=self._dose,
-                drift_nm=self._distance(),
+                drift_nm=self._away,
             )
             or ""
         )
@@ -268,10 +276,6 @@ class LiveSeries:
         self._drift += [(np.nan, np.nan)] * (n - len(self._drift))
         self._quality += [0.0] * (n - len(self._quality))
         self._seconds += [time.perf_counter() - began] * (n - len(self._seconds))
-
-    def _distance(self) -> float:
-        last = self._drift[-1] if self._drift else (0.0, 0.0)
-        return 0.0 if np.isnan(last[0]) else float(np.hypot(*last))
 
     def _snapshot(self, enough: str, error: str) -> LiveState:
         sums = self._sums

@@ -46,8 +46,9 @@ class LiveState:
     dose, summed_dose : float
         Dose of all frames that came, and of those that are in the sums.
     drift_nm : ndarray of float64, shape (n, 2)
-        Where each frame lies, as seen from the first one, along the rows and columns of the region; NaN for frames
-        whose place is not sure.
+        Where each frame would lie if the scan had stayed, as seen from the first one, along the rows and columns of the
+        region; NaN for frames whose place is not sure. It is the drift of the specimen whether it was compensated or
+        not.
     quality : ndarray of float64, shape (n,)
         See `esteemcore.register.Placement`.
     mean : ndarray of float32, shape (y, x)

@@ -165,6 +165,18 @@ class SeriesPlan:
             return (*words, f"pixel charge: {charge:.3g} e planned; the budget is {budget:.3g} e")
         return tuple(found)
 
+    def next_exceeded(self, ledger: scan.DoseLedger, place: Region) -> tuple[str, ...]:
+        """Return what of the budget of a ledger one more frame at a place would exceed, in words.
+
+        Parameters
+        ----------
+        ledger : DoseLedger
+        place : Region
+            Where the frame goes, drift compensation included.
+        """
+        frame = dataclasses.replace(self._exposure(0.0), frames=1)
+        return tuple(ledger.check(frame, place.center_nm, place.rotation_deg))
+
     def record(self) -> dict[str, Any]:
         """Return the plan as JSON-ready values, for files and metadata."""
         return {

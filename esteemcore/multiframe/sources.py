@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from esteemcore import io
 from esteemcore._core.errors import ParameterError
 from esteemcore.events import SparseSI
-from esteemcore.multiframe.acquire import VISIT_ORDER
+from esteemcore.multiframe.frame_values import VISIT_ORDER
 from esteemcore.multiframe.plan import SeriesPlan
 from esteemcore.multiframe.region import Region
 from esteemcore.multiframe.session_folder import RegionFolder, SessionFolder
@@ -168,7 +168,7 @@ def _datasets(entry: Any) -> list[tuple[str, io.Dataset]]:
         if regions:
             names = ", ".join(region.path.name for region in regions)
             raise ParameterError(f"{path} is a session, each region is a series of its own: give one of {names} in it")
-    return [(str(path), io.load(path))]
+    return [(str(path), io.load_frames(path))]
 
 
 def _part(name: str, dataset: io.Dataset, image: str | None, spectra: str | None) -> _Part:

@@ -144,6 +144,16 @@ class LiveAlignment:
         """Number of samples that made each pixel of the mean, float32 (y, x)."""
         return self._fit.grid.weights[self._fit.grid.inner].copy()
 
+    def moved(self, displacement: Sequence[float]) -> None:
+        """Expect the next frame elsewhere: the scan was moved on purpose, which is no drift of the specimen.
+
+        Parameters
+        ----------
+        displacement : (float, float)
+            (dy, dx) in px against the scan of the frame before, as in `Placement.shift`.
+        """
+        self._chain.place = self._chain.place + [checks.finite("displacement", value, "px") for value in displacement]
+
     def update(self, frame: ArrayLike, mask: ArrayLike | None = None, time_s: float | None = None) -> Placement:
         """Place the next frame and add it to the mean if its place is sure.
 

@@ -15,6 +15,7 @@ from nion.utils import Model
 from esteemcore import multiframe
 from esteemcore.errors import EsteemError, ParameterError
 from nionswift_plugin.esteem_multiframe import detectors, panel_view, survey
+from nionswift_plugin.esteem_multiframe.live_results import LiveResults
 from nionswift_plugin.esteem_multiframe.model import MultiframeModel
 from nionswift_plugin.esteem_multiframe.series import SeriesRun
 from nionswift_plugin.esteem_multiframe.taking import Taker
@@ -46,9 +47,11 @@ class MultiframeHandler(Declarative.Handler):
         The present or the last one.
     region : RegionFolder or None
         Where frames go; None before the first region is made.
+    live : LiveResults
+        What is seen and judged while frames come in.
     on_frame : callable or None
-        Live results: called with each `esteemcore.multiframe.AcquiredFrame`, in the thread of the run, after it was
-        stored; what it returns, in words, ends the series. None: the series has the planned length.
+        Asked instead of `live` whether it is enough: called with each `esteemcore.multiframe.AcquiredFrame`, in the
+        thread of the run, after it was stored; what it returns, in words, ends the series.
     on_begin, on_end : callable or None
         Called on the thread of the user interface with the plan before, and with the `SeriesRun` after a run.
     last_item : DataItem or None
@@ -62,6 +65,7 @@ class MultiframeHandler(Declarative.Handler):
         folder = document_controller.ui.get_persistent_string(_FOLDER_KEY, "") or str(Path.home() / "Esteem")
         self.model = MultiframeModel(self._calls, folder)
         self.survey = survey.Survey(document_controller, self._region_drawn)
+        self.live = LiveResults(document_controller, self._calls)
         self.number, self.whole = NumberConverter(), WholeConverter()
         self.run: SeriesRun | None = None
         self.region: multiframe.RegionFolder | None = None
@@ -204,8 +208,9 @@ class MultiframeHandler(Declarative.Handler):
                 taker = Taker(model.source, channels, camera, plan, stop)
                 self.run = SeriesRun(
                     plan, session, self._folders(), taker, ticket, stop, afterwards, self._metadata(), before,
-                    self._frame_stored, self._ended,
+                    self.live, self._frame_stored, self._ended,
                 )  # fmt: skip
+                self.live.begin(plan, channels[0].key, camera.key if camera and camera.kind == "spectra" else None)
                 if self.on_begin is not None:
                     self.on_begin(plan)
                 self._stop_view()
@@ -236,7 +241,9 @@ class MultiframeHandler(Declarative.Handler):
         name = next(iter(frame.values))
         image = frame.values[name]
         self._calls.newest("frame", lambda: self._show_frame(frame, name, image))
-        return self.on_frame(frame) if self.on_frame is not None else None
+        asked = None if self.on_frame is None else self.on_frame(frame)
+        enough = self.live(frame)
+        return enough if self.on_frame is None else asked
 
     def _show_frame(self, frame: multiframe.AcquiredFrame, name: str, image: Any) -> None:
         self.progress.value = round(100 * frame.done / frame.planned)
@@ -264,6 +271,7 @@ class MultiframeHandler(Declarative.Handler):
         self.message.value = message
         self._show_region()
         self.model.refresh()
+        self.live.end()
         if self.on_end is not None and run is not None:
             self.on_end(run)
 

@@ -23,7 +23,8 @@ def make_view(u: Declarative.DeclarativeUI) -> Any:
         ("3  Pixels and frames", _pixels(u)),
         ("4  Advanced", _advanced(u)),
         ("5  What it costs", _costs(u)),
-        ("6  At the end", _end(u)),
+        ("6  While frames come in", _live(u)),
+        ("7  At the end", _end(u)),
     ]
     settings = u.create_column(
         *(u.create_group(content, title=title, margin=4) for title, content in groups),
@@ -174,6 +175,44 @@ def _costs(u: Declarative.DeclarativeUI) -> Any:
             _button(u, "Override", "override"),
             visible="@binding(model.is_too_much.value)",
         ),
+        spacing=4,
+    )
+
+
+def _live(u: Declarative.DeclarativeUI) -> Any:
+    entry = functools.partial(layout.entry, u)
+    tip = "NAME:START-STOP, then :BACKGROUND before an edge, or :BEFORE+BEHIND a line; in eV, several with spaces"
+    return u.create_column(
+        _row(
+            u,
+            u.create_check_box(
+                text="Place each frame and add it up", checked="@binding(live.is_on.value)", name="live_box"
+            ),
+            u.create_check_box(
+                text="Follow the drift",
+                checked="@binding(live.follows_drift.value)",
+                name="follow_box",
+                tool_tip="Move the scan of the next frame along with the specimen; stored with each frame",
+            ),
+        ),
+        _row(
+            u,
+            u.create_label(text="Maps"),
+            u.create_line_edit(text="@binding(live.maps.value)", name="maps_edit", width=260, tool_tip=tip),
+        ),
+        u.create_label(text="Enough at (0: go on)"),
+        _row(
+            u,
+            *entry("SNR", "live.snr", "number", "stop_snr_edit", width=44),
+            *entry("of each map, components", "live.components", "whole", "stop_components_edit", width=36),
+        ),
+        _row(
+            u,
+            *entry("Dose", "live.total_dose", "number", "stop_dose_edit", "e/Å²", width=64),
+            *entry("drift", "live.drift_nm", "number", "stop_drift_edit", "nm", width=44),
+        ),
+        u.create_label(text="@binding(live.text.value)", name="live_label", word_wrap=True),
+        u.create_label(text="@binding(live.pace.value)", name="pace_label", word_wrap=True),
         spacing=4,
     )
 

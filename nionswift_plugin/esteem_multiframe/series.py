@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from esteemcore import multiframe
+from esteemcore.errors import CancelledError
+from nionswift_plugin.esteem_multiframe.live_results import LiveResults
 from nionswift_plugin.esteem_multiframe.taking import Taker, whole
 from nionswift_plugin.esteem_scan.acquisition_lock import Ticket, acquiring
 from nionswift_plugin.esteem_scan.words import sentence
@@ -52,6 +54,8 @@ class SeriesRun:
         Stored with the frames.
     before : sequence of SeriesResult
         Of the last run, for frames that the disk did not take.
+    live : LiveResults
+        Tells where the next frame goes; waited for at the end.
     on_frame : callable
         See `esteemcore.multiframe.acquire_series`; called in the thread.
     ended : callable
@@ -69,6 +73,7 @@ class SeriesRun:
         afterwards: Afterwards,
         metadata: Mapping[str, Any],
         before: Sequence[multiframe.SeriesResult],
+        live: LiveResults,
         on_frame: Callable[[multiframe.AcquiredFrame], str | None],
         ended: Callable[[str], None],
     ) -> None:
@@ -76,7 +81,7 @@ class SeriesRun:
         self.folders = list(folders)
         self._plan, self._session, self._taker, self._ticket = plan, session, taker, ticket
         self._stop, self._afterwards, self._metadata = stop, afterwards, metadata
-        self._before, self._on_frame, self._ended = before, on_frame, ended
+        self._before, self._live, self._on_frame, self._ended = before, live, on_frame, ended
         self._thread = threading.Thread(target=self._run, name="esteem-multiframe", daemon=True)
 
     def start(self) -> None:
@@ -117,9 +122,10 @@ class SeriesRun:
                 result = multiframe.acquire_series(
                     self._plan,
                     folder,
-                    self._taker.take,
+                    self._take,
                     region=area,
                     on_frame=self._on_frame,
+                    where=self._live.where(area),
                     cancel=self._stop,
                     metadata=found,
                     rest=self._rest(folder),
@@ -131,6 +137,14 @@ class SeriesRun:
             return self.results[0].summary
         stored = sum(result.frames for result in self.results)
         return f"{self.results[-1].summary}; {stored:,} frames of {len(self.results)} areas in all"
+
+    def _take(self, request: multiframe.FrameRequest) -> Mapping[str, Any]:
+        """Acquire a frame if the budget has room for it."""
+        instrument = self._taker.instrument
+        exceeded = self._plan.next_exceeded(instrument.ledger, request.region)
+        if exceeded and not instrument.is_budget_overridden:
+            raise CancelledError(f"The budget is used up ({'; '.join(exceeded)})")
+        return self._taker.take(request)
 
     def _rest(self, folder: multiframe.RegionFolder) -> Mapping[str, Any] | None:
         """Return the frame of a region that the disk did not take in the last run."""
@@ -144,6 +158,9 @@ class SeriesRun:
                 said.append(self._drop_magnification())
             except Exception as error:
                 said.append(f"the magnification was not dropped ({sentence(error)})")
+        problem = self._live.finish(self._stop)
+        if problem and problem not in message:
+            said.append(f"live results failed ({problem})")
         if wanted.script is not None:
             said.append(multiframe.run_script(wanted.script, self.results) or f"{wanted.script.name} has run")
         if wanted.mail is not None:

@@ -3,79 +3,23 @@
 from __future__ import annotations
 
 import errno
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from esteem_sim.camera import OneBitCamera, camera_settings
-from nion.device_kit import CameraDevice
-from nion.utils import Registry
+from multiframe_bench import Bench, opened, spectrometer
 
 from esteemcore import events, io, multiframe, scan, simulate
 from esteemcore.io import durable
-from nionswift_plugin.esteem_multiframe import panel as multiframe_panel
 from nionswift_plugin.esteem_multiframe.taking import scan_parameters
-from nionswift_plugin.esteem_scan.acquisition_lock import LOCK
-
-
-class Bench:
-    """The panel in a headless window."""
-
-    def __init__(self, microscope: Any, folder: Path) -> None:
-        self.microscope = microscope
-        self.window = microscope.context.document_controller
-        self.panel = multiframe_panel.MultiframePanel(self.window, "multiframe", {})
-        self.handler: Any = self.panel.handler
-        self.model = self.handler.model
-        self.model.folder.value = str(folder)
-        self.model.height_nm.value = self.model.width_nm.value = 1.6
-        self.model.frames.value = 3
-        self.model.current_pa.value = 20.0
-        microscope.instrument.SetVal("BeamCurrent", 20e-12)
-        self.settle()
-
-    def until(self, condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < deadline, f"it never happened; the panel says {self.handler.message.value!r}"
-            self.window.periodic()
-            time.sleep(0.005)
-        self.window.periodic()
-
-    def settle(self) -> None:
-        """Wait until nothing goes on any more."""
-        for _ in range(2):
-            self.until(lambda: not (self.handler.is_busy or self.model.is_busy))
-
-    def acquire(self) -> str:
-        self.handler.acquire_button.on_clicked()
-        self.settle()
-        return str(self.handler.message.value)
-
-    def choose(self, *names: str) -> None:
-        """Record these signals and no others."""
-        for slot, detector in enumerate(self.model.detectors):
-            getattr(self.model, f"slot{slot}_chosen").value = detector.name in names
-        self.settle()
-
-    @property
-    def region(self) -> multiframe.RegionFolder:
-        return self.handler.region
 
 
 @pytest.fixture
 def bench(microscope: Any, tmp_path: Path) -> Iterator[Bench]:
-    microscope.camera.is_paced = False
-    made = Bench(microscope, tmp_path / "session")
-    yield made
-    if not made.handler._is_closed:
-        made.panel.close()
-    assert LOCK.owner is None
-    assert microscope.instrument.is_blanked
-    assert not microscope.device.is_scanning
+    with opened(microscope, tmp_path / "session") as made:
+        yield made
 
 
 def test_the_panel_offers_what_there_is(bench: Bench) -> None:
@@ -218,13 +162,7 @@ def test_a_4d_camera_has_a_file_for_each_frame(bench: Bench) -> None:
 
 def test_spectra_are_recorded_with_the_images(bench: Bench) -> None:
     instrument = bench.microscope.instrument
-    camera = OneBitCamera("fake_eels", "EELS", instrument)
-    camera.camera_type = camera.signal_type = "eels"
-    camera.is_paced = False
-    module = CameraDevice.CameraModule(str(instrument.instrument_id), camera, camera_settings("fake_eels"))
-    Registry.register_component(module, {"camera_module"})
-    try:
-        bench.settle()
+    with spectrometer(bench) as camera:
         bench.choose("HAADF", "EELS")
         bench.model.dwell_us.value, bench.model.frames.value = 80.0, 2
         bench.model.width_nm.value = 0.8
@@ -246,9 +184,6 @@ def test_spectra_are_recorded_with_the_images(bench: Bench) -> None:
         assert expected.sum() > 0
         assert np.array_equal(spectra, expected)
         assert plan.figures.bytes_per_frame == 16 * 8 * 4 * (1 + spectra.shape[-1])
-    finally:
-        Registry.unregister_component(module, {"camera_module"})
-    bench.settle()
     assert "EELS" not in [d.name for d in bench.model.detectors]
 
 

@@ -1,0 +1,209 @@
+"""What the panel shows while frames come in: the aligned mean, the drift, maps, and whether it is enough."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from nion.data import DataAndMetadata
+from nion.swift.model import DataItem
+from nion.utils import Model
+
+from esteemcore import multiframe
+from esteemcore.errors import EsteemError, ParameterError
+from nionswift_plugin.esteem_multiframe import live_curves, survey
+from nionswift_plugin.esteem_multiframe.pace import Pace
+from nionswift_plugin.esteem_scan import binding
+from nionswift_plugin.esteem_scan.event_loop import UserInterfaceCalls
+from nionswift_plugin.esteem_scan.words import sentence
+
+_NUMBERS = ("snr", "components", "total_dose", "drift_nm")
+
+
+class LiveResults:
+    """Live results of a series, and the data items that show them.
+
+    Parameters
+    ----------
+    document_controller
+        Nion's window.
+    calls : UserInterfaceCalls
+        How threads reach it.
+
+    Attributes
+    ----------
+    is_on : PropertyModel
+        Whether frames are looked at.
+    follows_drift : PropertyModel
+        Whether the scan follows the specimen.
+    maps : PropertyModel
+        Element maps as typed, see `esteemcore.multiframe.maps_from_words`.
+    snr, components, total_dose, drift_nm : PropertyModel
+        When the series has enough; 0: never for this reason.
+    text : PropertyModel
+        Where the series stands.
+    pace : PropertyModel
+        How fast frames come, are written and are looked at.
+    items : dict of str to DataItem
+        By what they show.
+    """
+
+    def __init__(self, document_controller: Any, calls: UserInterfaceCalls) -> None:
+        self._window, self._calls = document_controller, calls
+        self.is_on = Model.PropertyModel(True)
+        self.follows_drift = Model.PropertyModel(False)
+        self.maps = Model.PropertyModel("")
+        self.snr = Model.PropertyModel(0.0)
+        self.components = Model.PropertyModel(0)
+        self.total_dose = Model.PropertyModel(0.0)
+        self.drift_nm = Model.PropertyModel(0.0)
+        self.text = Model.PropertyModel("")
+        self.pace = Model.PropertyModel("")
+        self.items: dict[str, DataItem.DataItem] = {}
+        self._make: Callable[[], multiframe.LiveFollower] | None = None
+        self._series: multiframe.LiveFollower | None = None
+        self._where: multiframe.DriftCompensation | None = None
+        self._region: multiframe.Region | None = None
+        self._pace = Pace()
+
+    @property
+    def state(self) -> multiframe.LiveState | None:
+        """Of the present area; None before the first frame."""
+        return None if self._series is None else self._series.state
+
+    @property
+    def lag(self) -> int:
+        """Frames that are stored and not looked at yet."""
+        return 0 if self._series is None else self._series.lag
+
+    def begin(self, plan: multiframe.SeriesPlan, image: str, spectra: str | None) -> None:
+        """Get ready for a series; a region that is continued goes on where it was.
+
+        Parameters
+        ----------
+        plan : SeriesPlan
+        image, spectra : str
+            Signals that frames are placed by, and that are summed.
+
+        Raises
+        ------
+        ParameterError
+            If what was typed makes no sense; in words.
+        """
+        self._make, self.text.value = None, ""
+        if not self.is_on.value:
+            self._series = None
+            return
+        typed = {name: getattr(self, name).value for name in _NUMBERS}
+        lacking = [name.replace("_", " ") for name, value in typed.items() if value is None]
+        if lacking:
+            raise ParameterError(f"{' and '.join(lacking)} of 'Enough at' is no number; type one, or 0")
+        maps = multiframe.maps_from_words(self.maps.value or "")
+        stop = multiframe.StopConditions(
+            snr={element.name: typed["snr"] for element in maps} if typed["snr"] else {},
+            components=typed["components"] or None,
+            total_dose=typed["total_dose"] or None,
+            drift_nm=typed["drift_nm"] or None,
+        )
+        if typed["snr"] and not maps:
+            raise ParameterError("a signal-to-noise ratio is asked for, but no map; type one, as in Ti:455-475:380-450")
+
+        def make() -> multiframe.LiveFollower:
+            live = multiframe.LiveSeries(plan, image, spectra, maps=maps, stop=stop)
+            return multiframe.LiveFollower(live, self._seen)
+
+        try:
+            first = make()
+        except EsteemError as error:
+            if maps or any(typed.values()) or self.follows_drift.value:
+                raise
+            self.text.value = f"No live results: {sentence(error)}"
+            self._series = None
+            return
+        same = self._series is not None and _is_same(self._series.live, first.live)
+        self._make = make
+        if not same:
+            self._series, self._region, self._where = first, None, None
+        if not self.follows_drift.value:
+            self._where = None
+
+    def __call__(self, frame: multiframe.AcquiredFrame) -> str | None:
+        """Hand a frame over, in the thread of the run; return why the series has enough, or nothing."""
+        self._pace.add(frame)
+        words = self._pace.summary(self.lag)
+        self._calls.newest("live pace", lambda: self._show_pace(words))
+        if self._make is None or self._series is None:
+            return None
+        return self._series(frame)
+
+    def where(self, area: multiframe.Region) -> multiframe.DriftCompensation | None:
+        """Get ready for the frames of an area; return what moves them along with the specimen, if it is wished."""
+        self._pace = Pace()
+        if self._make is None or self._series is None:
+            return None
+        if self._region is not None and area != self._region:
+            self._series, self._where = self._make(), None  # the next area
+        self._region = area
+        if self.follows_drift.value and self._where is None:
+            self._where = multiframe.DriftCompensation(self._series)
+        return self._where
+
+    def finish(self, cancel: threading.Event) -> str:
+        """Wait until all frames are looked at, in the thread of the run; return what went wrong, in words."""
+        if self._make is None or self._series is None:
+            return ""
+        return self._series.finish(cancel).error
+
+    def end(self) -> None:
+        """Show what a series has become."""
+        series = self._series
+        if self._make is not None and series is not None and self._region is not None:
+            self._show(series.state, self._region.pixel_size_nm)
+        self._show_pace(self._pace.summary(self.lag))
+
+    def _seen(self, state: multiframe.LiveState) -> None:
+        region = self._region
+        if region is not None:
+            self._calls.newest("live results", lambda: self._show(state, region.pixel_size_nm))
+
+    def _show_pace(self, words: str) -> None:
+        self.pace.value = words
+
+    def _show(self, state: multiframe.LiveState, step_nm: float) -> None:
+        self.text.value = state.summary
+        if not state.accepted:
+            return
+        metadata = {binding.KEY: {"frames": state.frames, "accepted": state.accepted, "dose_e_per_A2": state.dose}}
+        step = (step_nm, step_nm)
+        self._put("Aligned mean", binding.to_xdata(state.mean, step, "counts", metadata))
+        away = np.hypot(*state.drift_nm.T)
+        self._put("Drift", live_curves.by_frame(away, "nm", metadata))
+        if state.components:
+            self._put("Components against dose", live_curves.components(state, metadata))
+        for name, found in state.maps.items():
+            entry = {**metadata[binding.KEY], "map": name, "snr": found.snr}
+            self._put(f"Map {name}", binding.to_xdata(found.data, step, "counts", {binding.KEY: entry}))
+            self._put(f"SNR of {name} against dose", live_curves.snr(state, name, {binding.KEY: entry}))
+
+    def _put(self, title: str, xdata: DataAndMetadata.DataAndMetadata) -> None:
+        item = self.items.get(title)
+        if item is None or item not in self._window.document_model.data_items:
+            item = DataItem.new_data_item(xdata)
+            item.title = title
+            self._window.document_model.append_data_item(item)
+            self.items[title] = item
+            survey.show_item(self._window, item)
+        item.set_data_and_metadata(xdata)
+
+
+def _is_same(before: multiframe.LiveSeries, now: multiframe.LiveSeries) -> bool:
+    """Return whether frames of two plans can be added up: same place, signals and conditions."""
+    return (
+        before.plan.region == now.plan.region
+        and before.plan.figures.dose_per_frame == now.plan.figures.dose_per_frame
+        and dict(before.plan.signals) == dict(now.plan.signals)
+        and (before.image, before.spectra, before.maps, before.stop, before.model)
+        == (now.image, now.spectra, now.maps, now.stop, now.model)
+    )

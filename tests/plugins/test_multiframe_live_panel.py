@@ -1,0 +1,194 @@
+"""What the multi-frame panel shows and decides while frames come in."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from multiframe_bench import Bench, opened, spectrometer
+
+from esteemcore import io, multiframe
+from nionswift_plugin.esteem_multiframe import detectors, live_curves
+
+
+@pytest.fixture
+def bench(microscope: Any, tmp_path: Path) -> Iterator[Bench]:
+    with opened(microscope, tmp_path / "session") as made:
+        made.model.current_pa.value = 2000.0
+        microscope.instrument.SetVal("BeamCurrent", 2e-9)
+        made.settle()
+        yield made
+
+
+def data(bench: Bench, title: str) -> np.ndarray:
+    return np.asarray(bench.handler.live.items[title].xdata.data)
+
+
+def calibrated(camera: detectors.Detector) -> detectors.Detector:
+    """Give spectra an energy axis, which those of a one-bit camera have not."""
+    if camera.energy is None:
+        return camera
+    return dataclasses.replace(camera, energy=io.Axis("energy", camera.energy.size, 2.0, 100.0, "eV"))
+
+
+def test_frames_are_placed_and_shown(bench: Bench) -> None:
+    assert bench.acquire().startswith("Done: 3 of 3"), bench.handler.message.value
+    live = bench.handler.live
+    assert (live.state.frames, live.lag) == (3, 0)
+    assert live.text.value.startswith(f"{live.state.accepted} of 3 frames in the sum")
+    assert live.pace.value.startswith("Writing took")
+    assert set(live.items) == {"Aligned mean", "Drift"}
+    assert data(bench, "Drift").shape == (3,)
+    mean = data(bench, "Aligned mean")
+    assert mean.shape == (16, 16)
+    metadata = live.items["Aligned mean"].xdata.metadata["esteem"]
+    assert (metadata["frames"], metadata["accepted"]) == (3, live.state.accepted)
+    bench.acquire()  # the sum goes on
+    assert live.state.frames == 6
+    bench.handler.new_region_button.on_clicked()
+    bench.model.width_nm.value = 1.2
+    bench.acquire()  # another one begins
+    assert live.state.frames == 3
+    live.is_on.value = False
+    bench.acquire()
+    assert live.state is None
+
+
+def test_maps_snr_and_components_are_shown_against_dose(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = detectors._camera
+    monkeypatch.setattr(detectors, "_camera", lambda source: calibrated(found(source)))
+    with spectrometer(bench):
+        bench.choose("HAADF", "EELS")
+        bench.model.dwell_us.value, bench.model.frames.value = 80.0, 3
+        bench.model.current_pa.value = 100.0
+        bench.microscope.instrument.SetVal("BeamCurrent", 1e-10)
+        energy = bench.model.chosen[1].energy
+        low, high = 300, 420
+        live = bench.handler.live
+        live.maps.value = f"Disk:{low:g}-{high:g}"
+        live.snr.value = 1e6
+        bench.settle()
+        assert bench.acquire().startswith("Done: 3 of 3"), bench.handler.message.value
+        state = live.state
+        assert state.accepted == 3
+        stored = np.stack([bench.region.frame(k)["EELS"] for k in range(3)])
+        inside = (energy.coordinates >= low) & (energy.coordinates < high)
+        # bilinear sums keep counts; what lies outside of the common grid is little
+        assert data(bench, "Map Disk").sum() == pytest.approx(stored[..., inside].sum(), rel=0.05)
+        curve = live.items["SNR of Disk against dose"].xdata
+        axis = curve.dimensional_calibrations[0]
+        assert axis.units == "e/Å²"
+        assert axis.scale * (len(curve.data) - 1) == pytest.approx(state.summed_dose)
+        assert curve.data[-1] == pytest.approx(state.maps["Disk"].snr)
+        counts = live.items["Components against dose"].xdata
+        assert counts.data[-1] == (state.components[-1].n or 0)
+        assert counts.intensity_calibration.units == "components"
+
+
+def test_enough_by_dose_and_by_what_is_typed(bench: Bench) -> None:
+    live = bench.handler.live
+    bench.model.frames.value = 30
+    live.total_dose.value = 4.5 * bench.model.plan.figures.dose_per_frame
+    message = bench.acquire()
+    assert message.startswith("the next frame would exceed the dose"), message
+    assert bench.region.count == 4
+    live.total_dose.value = 0.0
+    for name, value, words in (
+        ("snr", 3.0, "but no map; type one"),
+        ("components", 2, "name the spectra"),
+        ("drift_nm", None, "drift nm of 'Enough at' is no number"),
+        ("maps", "Ti", "is no map"),
+        ("maps", "Ti:455-475", "maps need spectra"),
+    ):
+        model = getattr(live, name)
+        before, model.value = model.value, value
+        message = bench.acquire()
+        assert message.startswith("Not started"), message
+        assert words in message
+        model.value = before
+    assert bench.region.count == 4
+
+
+def test_a_slow_analysis_holds_no_frame_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+    slow = multiframe.LiveSeries._take
+    monkeypatch.setattr(multiframe.LiveSeries, "_take", lambda self, frame: (gate.wait(20), slow(self, frame))[1])
+    bench.model.frames.value = 5
+    bench.handler.acquire_button.on_clicked()
+    bench.until(lambda: bench.handler.live.lag == 5)
+    assert bench.handler.region.count == 5
+    bench.until(lambda: "frames wait for the live results" in bench.handler.live.pace.value)
+    bench.until(lambda: bench.microscope.instrument.is_blanked)
+    assert bench.handler.is_busy
+    gate.set()
+    bench.settle()
+    assert bench.handler.message.value.startswith("Done: 5 of 5")
+    assert bench.handler.live.state.frames == 5
+
+
+def test_abort_does_not_wait_for_the_analysis(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+    slow = multiframe.LiveSeries._take
+    monkeypatch.setattr(multiframe.LiveSeries, "_take", lambda self, frame: (gate.wait(20), slow(self, frame))[1])
+    bench.model.frames.value = 1000
+    bench.handler.acquire_button.on_clicked()
+    bench.until(lambda: bench.handler.live.lag > 2)
+    bench.handler.abort_button.on_clicked()
+    bench.settle()
+    gate.set()
+    assert bench.handler.message.value.startswith("Stopped by the user")
+
+
+def test_the_scan_follows_the_drift_and_that_is_stored(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = []
+
+    def drifts(drift_nm: Any, ahead: int = 1) -> np.ndarray:
+        steps.append(ahead)
+        return np.array([0.1, -0.05]) * len(steps)
+
+    monkeypatch.setattr("esteemcore.multiframe.compensation.expected_drift", drifts)
+    bench.handler.live.follows_drift.value = True
+    assert bench.acquire().startswith("Done"), bench.handler.message.value
+    moved = io.load(bench.region.parts[0][1]).series.displacement_px
+    pixel = bench.model.plan.region.pixel_size_nm
+    np.testing.assert_allclose(moved * pixel, -np.outer([1, 2, 3], [0.1, -0.05]), rtol=1e-9)
+    center = np.array(bench.model.plan.region.center_nm)
+    entries = [e for e in bench.microscope.instrument.ledger.entries if e.kind == "acquisition"]
+    for entry, offset in zip(entries, moved * pixel, strict=True):
+        np.testing.assert_allclose(entry.center_nm, center + offset, atol=1e-9)
+
+
+def test_a_budget_that_is_used_up_ends_the_series(bench: Bench) -> None:
+    """Somebody else exposes the place meanwhile: no frame is begun that the budget has no room for."""
+    bench.model.frames.value = 10
+    ledger, plan = bench.microscope.instrument.ledger, bench.model.plan
+    bench.model.total_dose.value = 1.5 * plan.figures.total_dose_with_overhead
+    bench.settle()
+
+    def on_frame(frame: multiframe.AcquiredFrame) -> None:
+        if frame.done == 4:
+            ledger.add_exposure(plan.exposure, plan.region.center_nm, kind="focusing")
+
+    bench.handler.on_frame = on_frame
+    message = bench.acquire()
+    assert message.startswith("The budget is used up (total dose"), message
+    assert bench.region.count == 5
+    assert bench.microscope.instrument.is_blanked
+
+
+def test_curves_against_dose_have_even_steps() -> None:
+    state: Any = types.SimpleNamespace(
+        snr={"Ti": np.array([(1.0, 2.0), (4.0, 4.0)])},
+        components=[multiframe.ComponentCount(dose, int(dose), n, "") for dose, n in ((1.0, None), (2.0, 1), (4.0, 3))],
+    )
+    curve = live_curves.snr(state, "Ti", {})
+    at = lambda xdata, dose: xdata.data[round(dose / xdata.dimensional_calibrations[0].scale)]  # noqa: E731
+    assert [at(curve, dose) for dose in (0, 1, 4)] == pytest.approx([0, 2, 4], abs=0.01)
+    steps = live_curves.components(state, {})
+    assert [at(steps, dose) for dose in (0, 1.5, 2.5, 3.9, 4)] == [0, 0, 1, 1, 3]
