@@ -17,6 +17,7 @@ from esteemcore.io import blocks, container, zarr_json
 from esteemcore.io.chunk_codecs import EVENTS
 from esteemcore.io.dataset import Dataset, ScanRecord, SeriesRecord, Signal
 from esteemcore.io.read_series import read_series
+from esteemcore.io.rows import check_rows, read_rows
 from esteemcore.io.stored import Place, StoredArray, StoredBlocks
 from esteemcore.io.stored_events import StoredEvents
 from esteemcore.io.zarr_json import ArrayMetadata
@@ -50,6 +51,7 @@ def load_container(path: Place) -> Dataset:
         label = f"{path}: signal {name!r}"
         arrays[name] = zarr_json.read_array_metadata(path / "signals" / name, label)
         check_zipped(path, label, arrays[name])
+        check_rows(path / "signals" / name, label, arrays[name])
     series = None if attributes.get("series") is None else read_series(path, arrays, notes)
     signals = {name: _signal(path, name, array, series) for name, array in arrays.items()}
     counts = [len(s.data) for s in signals.values() if s.in_visit_order and series is None]
@@ -186,17 +188,12 @@ def _scan(path: Place, entry: Any, n_frames: int | None, notes: list[str]) -> Sc
         check_zipped(path, f"{path}: scan/{name}", found)
         shape, chunks, stored_dtype = found.shape, found.chunks, found.dtype
         n = shape[0] if n_frames is None else n_frames
+        if n_frames is None:
+            check_rows(folder, f"{path}: scan/{name}", found)
         if stored_dtype != dtype or shape[1:] != more or shape[0] < n:
             raise FormatError(f"{path}: scan/{name} has shape {shape} and dtype {stored_dtype}; {n} frames need it")
         array = StoredArray(folder, f"scan/{name}", "frames", (n, *more), chunks, dtype, fill)
-        values = np.full((n, *more), -1 if fill is None else fill, dtype)
-        for place in array.places():
-            start = place[0] * chunks[0]
-            try:
-                values[start : start + chunks[0]] = array.block(place)[: n - start]
-            except FormatError as error:
-                notes.append(str(error))
-        columns[name] = values
+        columns[name] = read_rows(array, -1 if fill is None else fill, notes)
     visit, time_s = columns["visit"], columns["time_s"]
     try:
         entries = _tuples({k: entry[k] for k in ("dwell_s", "flyback_s", "step_nm", "rotation_deg")})

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from esteemcore._core.errors import FormatError
 from esteemcore.io import zarr_json
 from esteemcore.io.dataset import SeriesRecord
+from esteemcore.io.rows import read_rows
 from esteemcore.io.stored import Place, StoredArray
 from esteemcore.io.zarr_json import ArrayMetadata
 
@@ -49,14 +50,7 @@ def read_series(path: Place, arrays: Mapping[str, ArrayMetadata], notes: list[st
         if found.dtype != FLOAT or found.shape[1:] != more or found.shape[0] < n:
             raise FormatError(f"{label} has shape {found.shape} and dtype {found.dtype}; {n} frames need it")
         array = StoredArray(folder, f"series/{name}", "frames", (n, *more), found.chunks, FLOAT, math.nan)
-        values = np.full((n, *more), np.nan)
-        for place in array.places():
-            start = place[0] * found.chunks[0]
-            try:
-                values[start : start + found.chunks[0]] = array.block(place)[: n - start]
-            except FormatError as error:
-                notes.append(str(error))
-        columns[name] = values
+        columns[name] = read_rows(array, math.nan, notes)
     counts = columns.pop("counts", np.full((n, len(names)), np.nan))
     known = {name: None if np.isnan(values).all() else values for name, values in columns.items()}
     return SeriesRecord(n, counts=dict(zip(names, counts.T, strict=True)), **known)

@@ -161,7 +161,7 @@ class StoredArray(StoredBlocks):
         except FileNotFoundError:
             if self.fill is None:
                 raise FormatError(self._damage(place, "its file is missing")) from None
-            values = np.full(self.chunks, self.fill, self.dtype)
+            values = np.broadcast_to(np.array(self.fill, self.dtype), self.chunks)  # needs no memory
         except (blocks.BlockError, OSError) as error:
             raise FormatError(self._damage(place, str(error))) from error
         self._last = (place, values)
