@@ -208,12 +208,16 @@ def choose_classes(sums: NDArray[np.int64], n: int) -> tuple[int, NDArray[np.uin
     from esteemcore.codec import _binary_kernels
 
     longest = max(sums.shape)
+    totals = {1: sums}
+    for bins in reversed(BINS[:-1]):
+        totals[bins] = halved(totals[bins // 2])
+    totals[longest] = sums.sum(keepdims=True)
     best = (math.inf, longest, np.zeros((1, 1), np.uint8), b"")
     for bins in [longest, *(b for b in BINS if b < longest)]:
         if bins < longest and sums.sum() * bins**2 < LEAST_HITS * sums.size:
             continue
         before = best
-        total, places = binned(sums, bins), n * pixels_of_bins(sums.shape, bins)
+        total, places = totals[bins], n * pixels_of_bins(sums.shape, bins)
         for steps in STEPS_PER_OCTAVE:
             cells = np.empty(total.shape, np.uint8)
             count = _binary_kernels.classify(total.ravel(), places.ravel(), steps, cells.reshape(-1))
@@ -236,10 +240,13 @@ def pixels_of_bins(shape: tuple[int, ...], bins: int) -> NDArray[np.int64]:
     return np.multiply.outer(height, width)
 
 
-def binned(values: NDArray[np.int64], bins: int) -> NDArray[np.int64]:
-    """Return the sums over square bins, those at the lower and right edges may be smaller."""
-    rows = np.add.reduceat(values, np.arange(0, values.shape[0], bins), axis=0)
-    return np.asarray(np.add.reduceat(rows, np.arange(0, values.shape[1], bins), axis=1))
+def halved(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the sums over 2 x 2 neighbours; those at the lower and right edges may be fewer."""
+    rows = values[::2].copy()
+    rows[: len(values) // 2] += values[1::2]
+    both = rows[:, ::2].copy()
+    both[:, : values.shape[1] // 2] += rows[:, 1::2]
+    return both
 
 
 def binomial_bits(hits: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.float64]:

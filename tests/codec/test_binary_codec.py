@@ -93,3 +93,15 @@ def test_a_block_that_is_too_large_for_the_caller_is_refused() -> None:
     assert decode_binary(block, max_values=64).shape == (4, 8, 2)
     with pytest.raises(FormatError, match="up to 63 bytes"):
         decode_binary(block, max_values=63)
+
+
+@given(sums=hnp.arrays(np.int64, hnp.array_shapes(min_dims=2, max_dims=2, max_side=70), elements=st.integers(0, 9)))
+def test_bins_are_sums_of_their_pixels(sums) -> None:
+    halved = sums
+    for bins in (2, 4, 8, 16, 32):
+        halved = binary.halved(halved)
+        rows = np.add.reduceat(sums, np.arange(0, sums.shape[0], bins), axis=0)
+        np.testing.assert_array_equal(halved, np.add.reduceat(rows, np.arange(0, sums.shape[1], bins), axis=1))
+        places = np.add.reduceat(np.ones_like(sums), np.arange(0, sums.shape[0], bins), axis=0)
+        expected = np.add.reduceat(places, np.arange(0, sums.shape[1], bins), axis=1)
+        np.testing.assert_array_equal(binary.pixels_of_bins(sums.shape, bins), expected)
