@@ -1,0 +1,160 @@
+"""Non-negative matrix factorisation: of counts by their exact likelihood, of other data by weighted least squares."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from esteemcore._core.errors import ParameterError
+from esteemcore._core.progress import Progress
+from esteemcore.lowrank import RowBlocks
+from esteemcore.lowrank.operators import is_sparse
+from esteemcore.spectral.methods._least_squares_factors import least_squares_factors
+from esteemcore.spectral.methods._line_width import line_width
+from esteemcore.spectral.methods._poisson_factors import PoissonFit, maximise
+from esteemcore.spectral.methods._sieve import Sieve
+from esteemcore.spectral.methods._starts import Blocks, blocks_of, starting_spectra
+from esteemcore.spectral.methods.problem import Factors, Problem
+
+RESTARTS = 3
+
+COARSE, FINE = 100, 500
+"""Steps at most, on blocks and on pixels."""
+
+LEAST_GAIN, RELATIVE_GAIN = 1.0, 2e-7
+"""Ends when ten steps raise the logarithm of the likelihood by less than this, or than this share of it: a difference
+that no test could tell."""
+
+RIVAL_ANGLE_DEG = 15.0
+RIVAL_GAIN = 10.0
+"""Another start that ends within so little of the best likelihood at spectra so far away is worth a note."""
+
+
+def nmf(problem: Problem) -> Factors:
+    """Return spectra and abundances that are nowhere negative.
+
+    Counts: the Poisson likelihood (Kullback-Leibler divergence [1]_) is maximised exactly, on the counts alone, from
+    several starts: the purest blocks of pixels, in all counts and in random halves of them. The best of them is refined
+    on the pixels. Abundances are the blur of non-negative maps where smoothing is asked for, spectra the blur of
+    non-negative spectra where counts that are held back say that it predicts them better. Lazy images are kept as their
+    counts.
+
+    Other data, and counts with readout noise: weighted least squares by coordinate descent (HALS [2]_) on the principal
+    components, from the purest pixels.
+
+    References
+    ----------
+    .. [1] D. D. Lee, H. S. Seung, Nature 401, 788 (1999).
+    .. [2] A. Cichocki, A.-H. Phan, IEICE Trans. Fundam. E92-A, 708 (2009).
+    """
+    if problem.noise != "poisson" or problem.readout_sigma > 0:
+        return least_squares_factors(problem)
+    if problem.known is not None and (problem.known < 0).any():
+        raise ParameterError("known spectra hold values below zero, which counts cannot have; use method='spa'")
+    counts = counts_of(problem)
+    restarts = problem.restarts or RESTARTS
+    work = problem.steps(restarts * COARSE + FINE)
+    coarse, notes = best_start(problem, counts, restarts, work)
+    fine = refined(problem, counts, coarse, work)
+    work.finish()
+    if not fine.fit.converged:
+        notes = (*notes, f"the likelihood still rises after {FINE} steps: spectra and maps may still change a little")
+    if fine.channels:
+        notes = (*notes, f"spectra are smooth by {fine.channels:g} channels, which predicts held-out counts best")
+    return Factors(fine.fit.spectra.T, fine.fit.abundances * problem.gain, notes=notes)
+
+
+def counts_of(problem: Problem) -> Any:
+    """Return the counts as compressed rows, whatever the data are kept in."""
+    import scipy.sparse
+
+    matrix = problem.matrix
+    if isinstance(matrix, RowBlocks):
+        pieces = [scipy.sparse.csr_array(block) for _, block in matrix.blocks()]
+        counts = scipy.sparse.vstack(pieces, format="csr")
+    elif is_sparse(matrix):
+        counts = scipy.sparse.csr_array(matrix, copy=problem.gain != 1)
+    else:
+        counts = scipy.sparse.csr_array(matrix)
+    if problem.gain != 1:
+        counts.data /= problem.gain
+    return counts
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Coarse:
+    """Factors of blocks of pixels."""
+
+    blocks: Blocks
+    fit: PoissonFit
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Fine:
+    """Factors of the pixels, and the blur of their spectra in channels."""
+
+    fit: PoissonFit
+    channels: float
+
+
+def best_start(problem: Problem, counts: Any, restarts: int, work: Progress) -> tuple[Coarse, tuple[str, ...]]:
+    """Return the best of several factorisations of blocks of pixels, and what to know about the others."""
+    fixed = 0 if problem.known is None else len(problem.known)
+    blocks = blocks_of(counts, problem.mask, problem.n)
+    total = np.asarray(blocks.counts.sum(axis=1)).reshape(-1, 1)
+    sieve = Sieve(blocks.mask, fixed=fixed)
+    fits: list[PoissonFit] = []
+    for number in range(restarts):
+        try:
+            spectra = starting_spectra(problem, blocks, number)
+        except ParameterError:
+            if number == 0:
+                raise
+            continue  # half of very few counts has no such components; all of them have
+        level = np.repeat(total / problem.n + 1e-3 * total.mean(), problem.n, axis=1)
+        fits.append(
+            maximise(
+                blocks.counts, level, spectra, sieve, iterations=COARSE, tolerance=LEAST_GAIN, step=work.step
+            )
+        )  # fmt: skip
+    best = max(fits, key=lambda fit: fit.likelihood[-1])
+    rivals = [
+        fit
+        for fit in fits
+        if best.likelihood[-1] - fit.likelihood[-1] < RIVAL_GAIN and _angle(fit.spectra, best.spectra) > RIVAL_ANGLE_DEG
+    ]
+    notes = (
+        (f"{len(rivals)} of {len(fits)} starts end at other spectra that explain the counts as well",) if rivals else ()
+    )
+    return Coarse(blocks, best), notes
+
+
+def refined(problem: Problem, counts: Any, coarse: Coarse, work: Progress, channels: float | None = None) -> Fine:
+    """Return the factors of the pixels, from those of their blocks."""
+    fixed = 0 if problem.known is None else len(problem.known)
+    if channels is None:
+        columns = np.asarray(counts.sum(axis=0)).ravel()
+        channels = line_width(coarse.fit.by_channel, columns, fixed, problem.rng(0, 1))
+    share = coarse.fit.abundances + 0.1
+    share /= share.sum(axis=1, keepdims=True)
+    total = np.asarray(counts.sum(axis=1)).reshape(-1, 1)
+    sources = (total + 1e-3 * total.mean()) * share[coarse.blocks.label]
+    sieve = Sieve(problem.mask, problem.smoothing_px, channels, fixed)
+    fit = maximise(
+        counts, sources, coarse.fit.spectra, sieve, iterations=FINE, step=work.step,
+        tolerance=max(LEAST_GAIN, RELATIVE_GAIN * abs(float(coarse.fit.likelihood[-1]))),
+    )  # fmt: skip
+    return Fine(fit, channels)
+
+
+def _angle(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Return the largest angle between matched spectra (energy, n), in degrees."""
+    from scipy.optimize import linear_sum_assignment
+
+    first, second = (s / np.maximum(np.linalg.norm(s, axis=0), 1e-300) for s in (one, other))
+    cosine = first.T @ second
+    pairs = linear_sum_assignment(-cosine)
+    return float(np.degrees(np.arccos(np.clip(cosine[pairs].min(), -1, 1))))
