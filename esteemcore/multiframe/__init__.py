@@ -17,7 +17,15 @@ from esteemcore.multiframe.session_folder import RegionFolder, SessionFolder
 from esteemcore.multiframe.settings import SeriesSettings
 from esteemcore.multiframe.stop_conditions import StopConditions
 from esteemcore.multiframe.typed_maps import maps_from_words
-from esteemcore.multiframe.words import figures_in_words, spent_in_words
+from esteemcore.multiframe.words import figures_in_words, spent_in_words, xrays_in_words
+from esteemcore.multiframe.xray_counts import (
+    XrayLine,
+    XrayPrediction,
+    column_snr,
+    counts_needed,
+    lines_from_words,
+    predict_xrays,
+)
 
 __all__ = [
     "ORDERS",
@@ -42,13 +50,19 @@ __all__ = [
     "SeriesSettings",
     "SessionFolder",
     "StopConditions",
+    "XrayLine",
+    "XrayPrediction",
     "acquire_series",
+    "column_snr",
+    "counts_needed",
     "expected_drift",
     "figures_in_words",
     "fit_region",
     "frame_order",
+    "lines_from_words",
     "maps_from_words",
     "measure_maps",
+    "predict_xrays",
     "process_series",
     "run_script",
     "save_processed",
@@ -57,4 +71,5 @@ __all__ = [
     "spent_in_words",
     "sum_subpixels",
     "virgin_areas",
+    "xrays_in_words",
 ]

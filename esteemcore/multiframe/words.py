@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from esteemcore import scan
 from esteemcore.multiframe.plan import SeriesPlan, spent
 from esteemcore.multiframe.region import Region
+from esteemcore.multiframe.xray_counts import CLEAR, LOST, XrayLine, predict_xrays
 
 
 def figures_in_words(plan: SeriesPlan) -> tuple[str, ...]:
@@ -57,6 +60,45 @@ def spent_in_words(ledger: scan.DoseLedger, region: Region) -> str:
     shares = ", ".join(f"{kind} {100 * charge / total:.0f} %" for kind, charge in kinds.items() if total)
     words = f"So far here: {_dose(mean)} e/Å² on average, {_dose(highest)} at most"
     return f"{words}; charge around: {shares}" if shares else words
+
+
+def xrays_in_words(plan: SeriesPlan, lines: Iterable[XrayLine], motifs: int = 1) -> tuple[str, ...]:
+    """Return what X-rays to expect, line by line, and whether they show the columns.
+
+    Parameters
+    ----------
+    plan : SeriesPlan
+        The frames of all its areas are added up.
+    lines : iterable of XrayLine
+    motifs : int
+        Repeats of a motif that are averaged at last.
+
+    Examples
+    --------
+    >>> from esteemcore import multiframe
+    >>> settings = multiframe.SeriesSettings(current_pa=17, dwell_s=1e-3, frames=230)
+    >>> plan = multiframe.SeriesPlan(multiframe.fit_region((11.2, 11.2), 0.056), settings)
+    >>> print(*xrays_in_words(plan, multiframe.lines_from_words("Ag:0.3:0.2217")))
+    Ag, columns 0.3 nm apart: 7.5 counts/nm² per frame (lost), 1,725 in the series (marginal)
+    """
+    figures, words = plan.figures, []
+    for line in lines:
+        found = predict_xrays(line, figures.dose_per_frame, figures.frames, motifs)
+        parts = [f"{_counts(found.frame)} counts/nm² per frame ({_judged(found.frame_snr)})"]
+        if figures.frames > 1:
+            parts.append(f"{_counts(found.series)} in the series ({_judged(found.series_snr)})")
+        if motifs > 1:
+            parts.append(f"{_counts(found.average)} over {motifs:,} motifs ({_judged(found.average_snr)})")
+        words.append(f"{line.name}, columns {line.spacing_nm:.3g} nm apart: {', '.join(parts)}")
+    return tuple(words)
+
+
+def _judged(snr: float) -> str:
+    return "lost" if snr < LOST else "marginal" if snr < CLEAR else "clear"
+
+
+def _counts(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
 
 
 def _dose(value: float) -> str:

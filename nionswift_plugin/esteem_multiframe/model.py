@@ -25,6 +25,7 @@ _VALUES: dict[str, Any] = {
     "write_overhead_s": 0.0, "compress": True, "height_nm": 6.4, "width_nm": 6.4, "pixel_size_nm": 0.1,
     "dwell_us": 10.0, "frames": 40, "order_index": 0, "seed": 1, "current_pa": 0.0, "scan_overhead_s": 0.0,
     "flyback_us": 50.0, "subpixels": 1, "areas": 1, "area_gap_nm": 10.0, "energy_step_ev": 0.0,
+    "xray_lines": "", "motifs": 1,
 }  # fmt: skip
 _BUDGET = ("total_dose", "dose_rate", "pixel_charge_e")
 
@@ -37,6 +38,8 @@ class Report:
     ----------
     lines : tuple of str
         Figures.
+    xrays : tuple of str
+        X-rays to expect.
     so_far : str
         What the place has had.
     exceeded : tuple of str
@@ -46,6 +49,7 @@ class Report:
     """
 
     lines: tuple[str, ...] = ()
+    xrays: tuple[str, ...] = ()
     so_far: str = ""
     exceeded: tuple[str, ...] = ()
     error: str = ""
@@ -60,9 +64,11 @@ class MultiframeModel:
         Session folder.
     write_overhead_s ... energy_step_ev : PropertyModel
         See `esteemcore.multiframe.SeriesSettings`; ``height_nm`` and ``width_nm`` are the region as drawn or typed.
+    xray_lines, motifs : PropertyModel
+        See `esteemcore.multiframe.lines_from_words`, and repeats of a motif to be averaged.
     total_dose, dose_rate, pixel_charge_e : PropertyModel
         Budget, 0 for none.
-    figures, so_far, warning : PropertyModel
+    figures, xrays, so_far, warning : PropertyModel
         What follows, in words.
     is_too_much : PropertyModel
         Whether the budget is exceeded and not overridden.
@@ -79,7 +85,9 @@ class MultiframeModel:
     width_nm: Any
     current_pa: Any
     override_reason: Any
+    xray_lines: Any
     figures: Any
+    xrays: Any
     so_far: Any
     warning: Any
 
@@ -107,7 +115,7 @@ class MultiframeModel:
             for part, first in (("name", ""), ("chosen", False), ("there", False)):
                 setattr(self, f"slot{slot}_{part}", Model.PropertyModel(first))
             getattr(self, f"slot{slot}_chosen").on_value_changed = lambda value: self.refresh()
-        for name in ("override_reason", "figures", "so_far", "warning"):
+        for name in ("override_reason", "figures", "xrays", "so_far", "warning"):
             setattr(self, name, Model.PropertyModel(""))
         self.is_too_much = Model.PropertyModel(False)
         self.drop_magnification = Model.PropertyModel(False)
@@ -297,7 +305,12 @@ class MultiframeModel:
     def refresh(self) -> None:
         """Make the figures anew, in a thread."""
         try:
-            plan, ledger = self.plan, self.instrument.ledger
+            plan, ledger, xrays, problem = self.plan, self.instrument.ledger, tuple[str, ...](), ""
+            try:
+                lines = multiframe.lines_from_words(self.xray_lines.value or "")
+                xrays = multiframe.xrays_in_words(plan, lines, self._value("motifs"))
+            except EsteemError as error:
+                problem = sentence(error)  # all other figures are right
         except Exception as error:  # a device may go away at any moment
             self._worker.drop()
             self._show(Report(error=sentence(error)))
@@ -306,6 +319,7 @@ class MultiframeModel:
         def work() -> Report:
             return Report(
                 multiframe.figures_in_words(plan),
+                xrays or ((problem,) if problem else ()),
                 multiframe.spent_in_words(ledger, plan.region),
                 plan.exceeded(ledger),
             )
@@ -323,6 +337,7 @@ class MultiframeModel:
         self.report = found
         overridden = self.is_overridden
         self.figures.value = "\n".join(found.lines)
+        self.xrays.value = "\n".join(found.xrays)
         self.so_far.value = found.so_far
         self.is_too_much.value = bool(found.exceeded) and not overridden
         words = found.error

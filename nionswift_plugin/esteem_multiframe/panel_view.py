@@ -159,6 +159,20 @@ def _costs(u: Declarative.DeclarativeUI) -> Any:
     entry = functools.partial(layout.entry, u)
     return u.create_column(
         u.create_label(text="@binding(model.figures.value)", name="figures_label", word_wrap=True),
+        _row(
+            u,
+            u.create_label(text="X-rays"),
+            u.create_line_edit(
+                text="@binding(model.xray_lines.value)",
+                name="xray_edit",
+                width=190,
+                placeholder_text="Ag:0.3:0.22 Sn:0.62:0.14",
+                tool_tip="NAME:SPACING:COUNTS, the distance of columns in nm and the counts for a million electrons; "
+                "several with spaces",
+            ),
+            *entry("motifs", "model.motifs", "whole", "motifs_edit", width=44),
+        ),
+        u.create_label(text="@binding(model.xrays.value)", name="xrays_label", word_wrap=True),
         u.create_label(text="@binding(model.so_far.value)", name="so_far_label", word_wrap=True),
         u.create_label(text="Budget (0: none)"),
         _row(

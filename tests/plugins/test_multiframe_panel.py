@@ -50,6 +50,25 @@ def test_figures_are_those_of_the_exposure_and_follow_each_value(bench: Bench) -
     assert model.current_pa.value == pytest.approx(20)
 
 
+def test_xrays_to_expect_follow_each_value(bench: Bench) -> None:
+    model = bench.model
+    assert model.xrays.value == ""
+    model.xray_lines.value, model.motifs.value = "Ag:0.3:0.22 Sn:0.62:0.14", 10
+    for frames in (5, 50):
+        model.frames.value = frames
+        bench.settle()
+        counts = 0.22e-6 * 100 * model.plan.figures.total_dose
+        silver, tin = model.xrays.value.split("\n")
+        assert silver.startswith("Ag, columns 0.3 nm apart")
+        assert f"{counts:.2g} in the series" in silver
+        assert "over 10 motifs" in tin
+    model.xray_lines.value = "Ag"
+    bench.settle()
+    assert "is no X-ray line" in model.xrays.value
+    assert "e/Å² in all" in model.figures.value  # all other figures stay
+    assert bench.acquire().startswith("Done")
+
+
 def test_frames_go_to_disk_and_acquire_again_appends(bench: Bench) -> None:
     bench.choose("HAADF", "ADF")
     ledger = bench.microscope.instrument.ledger
