@@ -13,13 +13,19 @@ from esteemcore._core.errors import ParameterError
 from esteemcore._core.progress import ProgressFunction
 from esteemcore._core.provenance import record
 from esteemcore.lowrank.operators import Sums, sums
-from esteemcore.spectral._noise import noise_of
+from esteemcore.spectral._noise import Noise, noise_of
 from esteemcore.spectral._spectra import Spectra, spectra_of
 from esteemcore.spectral.methods import METHODS, Problem
 from esteemcore.spectral.unmixing import Uncertainty, Unmixing, normalised, residuals
 
 FEW_COUNTS = 20.0
 """Mean counts of a pixel below which abundances are smoothed unless the user says otherwise."""
+
+MANY_PER_CHANNEL = 1.0
+"""Mean counts of a channel from which on the noise is near enough to Gaussian for the geometric methods."""
+
+FEW_PER_CHANNEL = 1.0
+"""Mean counts of a channel of a pixel below which the likelihood of counts is worth its time."""
 
 
 def unmix(
@@ -35,6 +41,7 @@ def unmix(
     smoothing_px: float | None = None,
     known: ArrayLike | None = None,
     sum_to_one: bool = False,
+    unimodal: bool = False,
     restarts: int | None = None,
     progress: ProgressFunction | None = None,
     cancel: threading.Event | None = None,
@@ -51,8 +58,19 @@ def unmix(
     method : str
         ``"auto"`` or one of the methods below; what was taken is `Unmixing.method`, why is in `Unmixing.notes`.
 
-        - ``"spa"``: the purest pixels, by successive projection in the space of the principal components, each averaged
-          over its likes. The default for EELS and other data with many counts per channel.
+        - ``"nmf"``: spectra and abundances nowhere negative, of the highest likelihood. The default for X-rays and
+          other sparse counts.
+        - ``"spa"``: the purest pixels, by successive projection in the space of the principal components, each
+          averaged over its likes. The default for EELS and other data with many counts per channel.
+        - ``"nmf"``: spectra and maps nowhere negative, of counts by their exact likelihood, of other data by weighted
+          least squares. The default for EDS and other data with few counts per channel.
+        - ``"blu"``: the posterior of spectra and maps by Gibbs sampling, with standard deviations. Takes longest.
+        - ``"vca"``, ``"nfindr"``: single pixels at the corners of the cloud: by random directions, by the largest
+          volume.
+        - ``"mvsa"``: corners of the smallest simplex that holds the cloud, for data where no pixel is pure.
+        - ``"mcr"``: non-negative alternating least squares from the purest pixels.
+        - ``"kmeans"``, ``"gmm"``: clusters of pixels, each pixel of one kind, or of one kind with a probability.
+        - ``"pca"``, ``"ica"``: principal and independent components, of either sign.
     mask : array_like of bool, shape (y, x), optional
         True for the pixels that take part; all by default.
     seed : int
@@ -69,7 +87,10 @@ def unmix(
     known : array_like, shape (k, energy), optional
         Spectra that are components and are held fixed, up to their scale; they come first in the result.
     sum_to_one : bool
-        The abundances of a pixel sum to 1: right only where thickness and current are the same everywhere.
+        The abundances of a pixel sum to 1: right only where thickness and current are the same everywhere. Known
+        spectra must then be those of a pixel full of the component, in the units of the data.
+    unimodal : bool
+        Each spectrum rises to one maximum and falls: ``"mcr"`` on luminescence bands, say.
     restarts : int, optional
         Independent starts of methods that have any.
     progress, cancel
@@ -106,11 +127,12 @@ def unmix(
     n = _number(spectra, total, n_components)
     model = noise_of(spectra, total, n, noise, gain, readout_sigma)
     given = _known(known, n, spectra)
-    name, notes = (method, ()) if method != "auto" else _choose(spectra, total, model.name)
+    name, notes = (method, ()) if method != "auto" else _choose(spectra, total, model, gain, readout_sigma)
     chosen = METHODS[name]
     for asked, able, what in (
         (given is not None, chosen.known, "known"),
         (sum_to_one, chosen.sum_to_one, "sum_to_one"),
+        (unimodal, chosen.unimodal, "unimodal"),
     ):
         if asked and not able:
             able_ones = [repr(m) for m in METHODS if getattr(METHODS[m], what)]
@@ -132,6 +154,7 @@ def unmix(
         smoothing_px=_smoothing(smoothing_px, spectra, total, model.name, gain),
         known=given,
         sum_to_one=bool(sum_to_one),
+        unimodal=bool(unimodal),
         restarts=None if restarts is None else checks.integer("restarts", restarts, minimum=1),
         progress=progress,
         cancel=cancel,
@@ -142,7 +165,8 @@ def unmix(
     spread = found.sigma_abundances
     parameters = {
         "n_components": n, "method": method, "mask": mask, "noise": noise, "gain": gain, "readout_sigma": readout_sigma,
-        "smoothing_px": smoothing_px, "known": given, "sum_to_one": sum_to_one, "restarts": restarts,
+        "smoothing_px": smoothing_px, "known": given, "sum_to_one": sum_to_one, "unimodal": unimodal,
+        "restarts": restarts,
     }  # fmt: skip
     return Unmixing(
         spectra=found.spectra,
@@ -192,9 +216,14 @@ def _known(known: ArrayLike | None, n: int, spectra: Spectra) -> NDArray[np.floa
     return given
 
 
-def _choose(spectra: Spectra, total: Sums, noise: str) -> tuple[str, tuple[str, ...]]:
+def _choose(spectra: Spectra, total: Sums, model: Noise, gain: float, readout_sigma: float) -> tuple[str, tuple[str]]:
     """Return the method for these data, and why."""
-    return "spa", ("method 'spa': the purest pixels, as for spectra of many counts per channel",)
+    if model.name != "poisson":
+        return "spa", ("method 'spa': the purest pixels, as the noise is not that of counts",)
+    level = float(total.rows.mean()) / gain / spectra.matrix.shape[1]
+    if level < FEW_PER_CHANNEL and readout_sigma == 0:
+        return "nmf", (f"method 'nmf': the likelihood of counts, as there are {level:.2g} per channel and pixel",)
+    return "spa", (f"method 'spa': the purest pixels, as there are {level:.2g} counts per channel and pixel",)
 
 
 def _smoothing(smoothing_px: float | None, spectra: Spectra, total: Sums, noise: str, gain: float) -> float:

@@ -31,7 +31,7 @@ def least_squares_factors(problem: Problem) -> Factors:
     .. [1] G. Zhou, A. Cichocki, S. Xie, IEEE Trans. Signal Process. 60, 2928 (2012).
     """
     work = problem.steps(ITERATIONS)
-    spectra = np.maximum(spa(problem).spectra, 0)
+    spectra = np.maximum(spa(problem.quiet()).spectra, 0)
     fixed = 0 if problem.known is None else len(problem.known)
     row, channel = problem.row_weights, problem.channel_weights
     left, values, right = truncated_svd(

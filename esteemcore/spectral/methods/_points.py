@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from esteemcore._core.errors import ParameterError
 from esteemcore.lowrank import RowBlocks, truncated_svd
 from esteemcore.lowrank.operators import is_sparse, times
-from esteemcore.spectral.methods.problem import Problem
+from esteemcore.spectral.abundances import abundances
+from esteemcore.spectral.methods.problem import Factors, Problem
 
 LEAST_SHARE = 0.2
 """Pixels of less than this share of the mean intensity are no candidates for pure ones: their direction is noise."""
@@ -24,8 +25,7 @@ class Points:
     Attributes
     ----------
     scores : ndarray, shape (rows, n)
-        Coordinates of each pixel, smoothed as the problem asks; ``scores @ basis`` are the denoised spectra. Their
-        noise is equal in all directions.
+        Coordinates of each pixel; ``scores @ basis`` are the denoised spectra. Their noise is equal in all directions.
     halves : tuple of two ndarrays, shape (rows, n)
         The same coordinates from the even and from the odd channels alone, whose noise is independent. Pixels chosen by
         one half and averaged in the other one are not biased by the choice.
@@ -46,13 +46,13 @@ class Points:
     measure: NDArray[np.float64] | None
     candidate: NDArray[np.bool_]
 
-    def intensity(self) -> NDArray[np.float64]:
-        """Return what the scores of the candidates are divided by, shape (candidates,)."""
-        return np.ones(self.candidate.sum()) if self.measure is None else self.scores[self.candidate] @ self.measure
+    def intensity(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what scores (..., n) are divided by to be points."""
+        return np.ones(scores.shape[:-1]) if self.measure is None else scores @ self.measure
 
     def places(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return scores as points, shape (..., n): scaled to unit intensity."""
-        return scores if self.measure is None else scores / (scores @ self.measure)[..., None]
+        """Return scores (..., n) as points: scaled to unit intensity."""
+        return scores / self.intensity(scores)[..., None]
 
     def places_of(self, spectra: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the points of given spectra (k, energy), as near as the components come to them."""
@@ -68,23 +68,78 @@ def points(problem: Problem) -> Points:
         If the data have fewer components than asked for, noise included.
     """
     weights = problem.channel_weights
-    _, values, directions = truncated_svd(_weighted(problem), problem.n, seed=problem.seed)
+    _, values, directions = truncated_svd(weighted(problem), problem.n, seed=problem.seed)
     if values[-1] <= 1e-9 * values[0]:
         number = int((values > 1e-9 * values[0]).sum())
         raise ParameterError(
             f"n_components is {problem.n}, but the data are mixtures of {number} spectra at most, without noise"
         )
     even = np.arange(directions.shape[1]) % 2 == 0
-    parts = [directions, *_half_estimators(directions, even)]
-    stacked = np.concatenate([part * weights for part in parts])
-    found = problem.smooth(np.asarray(times(problem.matrix, stacked.T), np.float64))
+    stacked = np.concatenate([part * weights for part in (directions, *_half_estimators(directions, even))])
+    found = np.asarray(times(problem.matrix, stacked.T), np.float64)
     scores, first, second = np.split(found, 3, axis=1)
     measure, candidate = None, np.ones(len(scores), np.bool_)
     if not problem.sum_to_one:
         mean = scores.mean(axis=0)
         measure = mean / (mean @ mean)
-        candidate = scores @ measure > LEAST_SHARE
+        candidate = problem.smooth(scores @ measure) > LEAST_SHARE
     return Points(scores, (first, second), directions / weights, weights, measure, candidate)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Plane:
+    """The candidates within the plane of n - 1 dimensions that they are nearest to, where a simplex has a volume.
+
+    Attributes
+    ----------
+    places : ndarray, shape (candidates, n)
+        ``(1, coordinates)`` of each: the volume of a simplex is the determinant of its n corners.
+    known : ndarray, shape (k, n)
+        The same of the known spectra.
+    middle, axes : ndarrays, shapes (n,) and (n - 1, n)
+        ``middle + coordinates @ axes`` are the points again.
+    """
+
+    places: NDArray[np.float64]
+    known: NDArray[np.float64]
+    middle: NDArray[np.float64]
+    axes: NDArray[np.float64]
+
+    def points(self, corners: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return corners (n, n) of the plane as points."""
+        return self.middle + corners[:, 1:] @ self.axes
+
+    def corners(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return points (k, n) as places in the plane."""
+        return np.column_stack([np.ones(len(points)), (points - self.middle) @ self.axes.T])
+
+
+def plane_of(problem: Problem, cloud: Points) -> Plane:
+    """Return the candidates, smoothed as the problem asks, and the known spectra within their plane."""
+    places = cloud.places(problem.smooth(cloud.scores)[cloud.candidate])
+    middle = places.mean(axis=0)
+    axes = np.linalg.eigh((places - middle).T @ (places - middle))[1][:, ::-1].T[: problem.n - 1]
+    plane = Plane(places, np.empty((0, problem.n)), middle, axes)
+    known = plane.known if problem.known is None else plane.corners(cloud.places_of(problem.known))
+    return dataclasses.replace(plane, places=plane.corners(places), known=known)
+
+
+def unmixed(problem: Problem, cloud: Points, corners: NDArray[np.float64]) -> Factors:
+    """Return the spectra at corners (n, n), the known ones as they were given, and their abundances."""
+    spectra = corners @ cloud.basis
+    if problem.known is not None:
+        spectra[: len(problem.known)] = problem.known
+    return Factors(spectra, abundances(problem, spectra))
+
+
+def all_known(problem: Problem) -> Factors | None:
+    """Return the abundances of known spectra where there are no others to find."""
+    if problem.known is None or len(problem.known) < problem.n:
+        return None
+    work = problem.steps(1)
+    amounts = abundances(problem, problem.known)
+    work.step()
+    return Factors(problem.known, amounts)
 
 
 def _half_estimators(directions: NDArray[np.float64], even: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
@@ -102,7 +157,7 @@ def _half_estimators(directions: NDArray[np.float64], even: NDArray[np.bool_]) -
     return parts
 
 
-def _weighted(problem: Problem) -> Any:
+def weighted(problem: Problem) -> Any:
     """Return the matrix with noise of equal variance."""
     matrix, row, channel = problem.matrix, problem.row_weights, problem.channel_weights
     if isinstance(matrix, RowBlocks):

@@ -55,6 +55,8 @@ class Problem:
         Spectra that are given, of any scale.
     sum_to_one : bool
         The abundances of a pixel are shares of a whole; a spectrum then is that of a full pixel, in units of the data.
+    unimodal : bool
+        Spectra have one maximum each.
     restarts : int or None
         Independent starts, for methods that have any; None: the method's default.
     """
@@ -71,6 +73,7 @@ class Problem:
     smoothing_px: float = 0.0
     known: NDArray[np.float64] | None = None
     sum_to_one: bool = False
+    unimodal: bool = False
     restarts: int | None = None
     progress: ProgressFunction | None = None
     cancel: threading.Event | None = None
@@ -83,23 +86,28 @@ class Problem:
         """Return the counter of a method's steps: it reports progress, and raises when asked to stop."""
         return Progress(total, self.progress, self.cancel)
 
-    def smooth(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return values (rows, ...) smoothed over the image by `smoothing_px`, as if the map ended at the mask.
+    def quiet(self) -> Problem:
+        """Return the same problem without its progress, for a method that is a step of another one."""
+        return dataclasses.replace(self, progress=None)
+
+    def smooth(self, values: NDArray[np.float64], width_px: float | None = None) -> NDArray[np.float64]:
+        """Return values (rows, ...) smoothed over the image by `smoothing_px` or another width.
 
         Pixels outside the mask neither give nor take: each pixel gets the mean of its neighbours inside, weighted by
         the Gaussian. A constant stays what it is.
         """
-        if self.smoothing_px == 0:
+        width = self.smoothing_px if width_px is None else width_px
+        if width == 0:
             return values
         from scipy.ndimage import gaussian_filter
 
         flat = values.reshape(len(values), -1)
         smoothed = np.empty_like(flat)
-        share = gaussian_filter(self.mask.astype(np.float64), self.smoothing_px, mode="constant")[self.mask]
+        share = gaussian_filter(self.mask.astype(np.float64), width, mode="constant")[self.mask]
         plane = np.zeros(self.mask.shape)
         for k in range(flat.shape[1]):
             plane[self.mask] = flat[:, k]
-            smoothed[:, k] = gaussian_filter(plane, self.smoothing_px, mode="constant")[self.mask] / share
+            smoothed[:, k] = gaussian_filter(plane, width, mode="constant")[self.mask] / share
         return smoothed.reshape(values.shape)
 
 
@@ -137,6 +145,8 @@ class Method:
         Holds given spectra fixed.
     sum_to_one : bool
         Can make the abundances of a pixel sum to 1.
+    unimodal : bool
+        Can make each spectrum have one maximum.
     lazy : bool
         Takes `RowBlocks`; other methods refuse lazy images.
     negative : bool
@@ -146,5 +156,6 @@ class Method:
     solve: Callable[[Problem], Factors]
     known: bool = True
     sum_to_one: bool = True
+    unimodal: bool = False
     lazy: bool = True
     negative: bool = True
