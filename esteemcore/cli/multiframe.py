@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from pathlib import Path
 
 from esteemcore import multiframe
@@ -35,6 +36,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="map of an element: window and background windows in eV; may be given several times",
     )
     parser.add_argument("--energy", nargs=2, type=float, metavar=("OFFSET", "DISPERSION"), help="of the spectra, in eV")
+    parser.add_argument(
+        "--align-energy",
+        choices=("pixel", "plane", "frame"),
+        help="lay spectra on each other along the energy axis: each, each frame by a plane, or each frame as a whole",
+    )
+    parser.add_argument(
+        "--feature",
+        metavar="[peak:|edge:]START-STOP",
+        help="what --align-energy goes by, in eV; default: the highest peak",
+    )
+    parser.add_argument("--pool", type=int, default=1, metavar="N", help="measure N x N pixels together (%(default)s)")
+    parser.add_argument("--bin", type=int, default=1, metavar="N", help="add up N channels in the sum (%(default)s)")
     parser.add_argument("--no-variance", action="store_true", help="keep no variance: half the memory")
     parser.add_argument("--no-components", action="store_true", help="do not count components above noise")
     parser.add_argument("--overwrite", action="store_true", help="replace container and report that are there already")
@@ -43,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Process the series, write container and report, and print what was found."""
     maps = multiframe.maps_from_words(" ".join(arguments.map))
+    energy = energy_settings(arguments)
     out = check_path(arguments.out)
     page = out.with_suffix(".html")
     for path in (out, page):
@@ -67,6 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
             variance=not arguments.no_variance,
             components=not arguments.no_components,
             energy_ev=arguments.energy,
+            align_energy=energy,
+            bin_channels=arguments.bin,
             progress=progress,
         )
     multiframe.save_processed(out, result, overwrite=arguments.overwrite)
@@ -75,6 +91,25 @@ def run(arguments: argparse.Namespace) -> int:
         print(line)
     print(f"wrote {out} and {page}")
     return 0
+
+
+def energy_settings(arguments: argparse.Namespace) -> multiframe.EnergySettings | None:
+    """Return how energies are aligned, None if they are not."""
+    if arguments.align_energy is None:
+        if arguments.feature is not None or arguments.pool != 1:
+            raise ParameterError("--feature and --pool go with --align-energy; choose pixel, plane or frame")
+        return None
+    if arguments.feature is None:
+        return multiframe.EnergySettings(model=arguments.align_energy, pool_px=arguments.pool)
+    kind, _, window = arguments.feature.rpartition(":")
+    found = re.fullmatch(r"(-?[0-9.]+)-(-?[0-9.]+)", window)
+    if found is None or kind not in ("", "peak", "edge"):
+        raise ParameterError(
+            f"{arguments.feature!r} is no feature; expected START-STOP in eV with peak: or edge: before it"
+        )
+    return multiframe.EnergySettings(
+        (float(found[1]), float(found[2])), kind or "peak", arguments.align_energy, arguments.pool
+    )
 
 
 def lines(result: multiframe.ProcessedSeries) -> list[str]:

@@ -72,6 +72,9 @@ def _frames(page: Page, result: multiframe.ProcessedSeries) -> None:
             f"correlation with the mean of the others; jitter of lines {result.figures['jitter_px']:.2f} px RMS",
         ),
     ])  # fmt: skip
+    if result.energy_shifts is not None and np.nanmax(np.abs(result.energy_shifts), initial=0) > 0:
+        moved = _curve(number, result.energy_shifts, "frame", "channels")
+        page.pictures([(moved, "Energy", "by how many channels each frame was moved, in its middle")])
     left_out = [(k, reason) for k, reason in enumerate(result.alignment.reasons) if reason]
     if not left_out:
         page.text("All frames are in the sums.")

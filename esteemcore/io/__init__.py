@@ -3,6 +3,7 @@
 from esteemcore.io.credits import Author, Credits
 from esteemcore.io.dataset import Axis, Dataset, ScanRecord, SeriesRecord, Signal
 from esteemcore.io.edit import set_credits
+from esteemcore.io.event_frames import load_frames
 from esteemcore.io.exports import Exported, export
 from esteemcore.io.info import Info, SignalInfo, info
 from esteemcore.io.lazy import to_dask
@@ -37,6 +38,7 @@ __all__ = [
     "export",
     "info",
     "load",
+    "load_frames",
     "pack",
     "save",
     "set_credits",

@@ -83,6 +83,10 @@ def load(
         from esteemcore.io.merlin import load_merlin
 
         return load_merlin(path, shape)
+    from esteemcore.io.nion import is_nion, load_nion
+
+    if shape is None and is_nion(path):
+        return load_nion(path)
     from esteemcore.io.foreign import load_foreign
 
     return load_foreign(path, shape)

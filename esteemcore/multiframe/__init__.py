@@ -3,6 +3,7 @@
 from esteemcore.multiframe.acquire import AcquiredFrame, FrameRequest, SeriesResult, acquire_series
 from esteemcore.multiframe.after import MailSettings, run_script, send_mail
 from esteemcore.multiframe.compensation import DriftCompensation, expected_drift
+from esteemcore.multiframe.energies import EnergySettings
 from esteemcore.multiframe.follow import LiveFollower
 from esteemcore.multiframe.frame_values import VISIT_ORDER, sum_subpixels
 from esteemcore.multiframe.live_series import LiveSeries
@@ -34,6 +35,7 @@ __all__ = [
     "ComponentCount",
     "DriftCompensation",
     "ElementMap",
+    "EnergySettings",
     "FrameOrder",
     "FrameRequest",
     "LiveFollower",

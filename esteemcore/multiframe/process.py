@@ -16,6 +16,7 @@ from esteemcore._core.errors import ParameterError
 from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import record
 from esteemcore.events import SparseSI
+from esteemcore.multiframe.energies import EnergyAligner, EnergySettings, binned, checked_bins
 from esteemcore.multiframe.maps import ElementMap, check_windows, checked_maps
 from esteemcore.multiframe.processed import ProcessedSeries
 from esteemcore.multiframe.sources import OpenSeries, Source, open_series
@@ -36,6 +37,8 @@ def process_series(
     variance: bool | str = True,
     components: bool = True,
     energy_ev: ArrayLike | None = None,
+    align_energy: EnergySettings | None = None,
+    bin_channels: int = 1,
     progress: ProgressFunction | None = None,
     cancel: threading.Event | None = None,
 ) -> ProcessedSeries:
@@ -66,6 +69,11 @@ def process_series(
         Count components above noise each time that the dose has grown by 15 %.
     energy_ev : (float, float) or array_like, shape (energy,), optional
         Offset and dispersion in eV, or the energy of each channel. Default: as the files know it.
+    align_energy : EnergySettings, optional
+        Lay the spectra of each frame on those of the first along the energy axis, before they are summed. Default: only
+        the steps that are recorded with the frames are undone.
+    bin_channels : int
+        So many channels are added up in the sum, after spectra were aligned; it saves as much memory.
     progress : callable, optional
         Called with the fraction done.
     cancel : threading.Event, optional
@@ -116,7 +124,15 @@ def process_series(
     checks.choice("model", model, ("scanline", "rigid"))
     wanted = checked_maps(maps)
     series = open_series(source, image, spectra)
-    energies = _checked_energies(series, wanted, energy_ev)
+    energies = _checked_energies(series, energy_ev)
+    bins = checked_bins(bin_channels, series.channels)
+    if align_energy is not None and series.channels is None:
+        raise ParameterError(f"energies are aligned in spectra, but {series.path} has images only")
+    aligner = None if align_energy is None else EnergyAligner(align_energy, energies, cancel)
+    channels = None if series.channels is None else series.channels // bins
+    if energies is not None:
+        energies = energies.reshape(-1, bins).mean(axis=1)
+    _check_maps(series, wanted, energies)
     n, has_spectra = len(series), bool(series.spectra)
     read = Progress(n, _share(progress, 0.0, 0.1), cancel)
     images = _images(series, read)
@@ -130,11 +146,11 @@ def process_series(
     )
     _check_any(alignment, series)
     dose = np.ones(n) if series.dose is None else series.dose
-    sums = _Sums(series.shape, series.channels, energies, wanted, upsample, variance, components and has_spectra)
+    sums = _Sums(series.shape, channels, energies, wanted, upsample, variance, components and has_spectra)
     common = np.kron(alignment.common_region, np.ones((upsample, upsample), np.bool_))
     sums.region = common if common.any() else None
     steps = Progress(n, _share(progress, 0.6 if has_spectra else 0.95, 1.0), cancel)
-    alignment = _sum(series, images, alignment, sums, dose, steps)
+    alignment, moved = _sum(series, images, alignment, sums, dose, aligner, bins, steps)
     _check_any(alignment, series)
     total = None if sums.spectra is None else dataclasses.replace(sums.spectra.result(), common_region=common)
     summed = dataclasses.replace(sums.image.result(), common_region=common)
@@ -146,7 +162,7 @@ def process_series(
     parameters = {
         "source": series.path, "image": series.image_name, "spectra": series.spectra_name, "model": model,
         "residual": residual, "upsample": upsample, "maps": wanted, "variance": variance, "components": components,
-        "energy_ev": energies, "accepted": alignment.accepted,
+        "energy_ev": energies, "align_energy": align_energy, "bin_channels": bins, "accepted": alignment.accepted,
     }  # fmt: skip
     return ProcessedSeries(
         alignment=alignment,
@@ -154,6 +170,7 @@ def process_series(
         image=summed,
         spectra=total,
         energy_ev=energies,
+        energy_shifts=moved,
         maps=dict(sums.found),
         snr=sums.tables(),
         components=tuple(sums.counted),
@@ -195,15 +212,17 @@ def _levelled(total: register.Accumulated) -> register.Accumulated:
     return dataclasses.replace(total, data=total.data * factor, variance=noise)
 
 
-def _checked_energies(
-    series: OpenSeries, maps: Sequence[ElementMap], energy_ev: ArrayLike | None
-) -> NDArray[np.float64] | None:
+def _check_maps(series: OpenSeries, maps: Sequence[ElementMap], energies: NDArray[np.float64] | None) -> None:
+    if series.channels is not None:
+        check_windows(maps, energies)
+    elif maps:
+        raise ParameterError(f"maps need spectra, but {series.path} has images only; leave the maps out")
+
+
+def _checked_energies(series: OpenSeries, energy_ev: ArrayLike | None) -> NDArray[np.float64] | None:
     if series.channels is None:
-        if maps:
-            raise ParameterError(f"maps need spectra, but {series.path} has images only; leave the maps out")
         return None
     energies = series.energy_ev if energy_ev is None else energy_of(energy_ev, series.channels)
-    check_windows(maps, energies)
     known = series.energy_offset_ev[np.isfinite(series.energy_offset_ev)]
     if known.any():
         channels_from_ev(float(known[np.flatnonzero(known)[0]]), energies)
@@ -231,10 +250,13 @@ def _sum(
     alignment: register.Alignment,
     sums: RunningSums,
     dose: NDArray[np.float64],
+    aligner: EnergyAligner | None,
+    bins: int,
     steps: Progress,
-) -> register.Alignment:
-    """Add the accepted frames; return the alignment without those whose spectra could not be used."""
+) -> tuple[register.Alignment, NDArray[np.float64] | None]:
+    """Add the accepted frames; return the alignment without those that could not be used, and their energy shifts."""
     accepted, reasons = alignment.accepted.copy(), list(alignment.reasons)
+    moved = np.full(len(images), np.nan)
     for k in range(len(images)):
         spectra = None
         if accepted[k] and series.spectra:
@@ -242,22 +264,35 @@ def _sum(
             reasons[k] = unusable(spectra)
             if not np.isfinite(series.energy_offset_ev[k]):
                 reasons[k] = "its energy offset is not known"
-            accepted[k] = not reasons[k]
+        if spectra is not None and not reasons[k]:
+            moved[k] = bins * channels_from_ev(float(series.energy_offset_ev[k]), sums.energy_ev)
+            if aligner is not None:
+                spectra, moved[k], reasons[k] = _aligned(aligner, spectra, float(moved[k]))
+        accepted[k] = accepted[k] and not reasons[k]
         if accepted[k]:
-            shift = 0.0
-            if sums.spectra is not None:
-                shift = channels_from_ev(float(series.energy_offset_ev[k]), sums.energy_ev)
+            shift = 0.0 if spectra is None or aligner is not None else float(moved[k]) / bins
             mask = np.isfinite(images[k])
-            sums.add(images[k], spectra, alignment.field[k], float(dose[k]), shift, None if mask.all() else mask)
+            added = None if spectra is None else binned(spectra, bins)
+            sums.add(images[k], added, alignment.field[k], float(dose[k]), shift, None if mask.all() else mask)
             sums.look()
             if sums.count_due():
                 sums.counted.append(sums.count())
+            del added
         del spectra
         steps.step()
     sums.look(last=True)
     if sums.count_due(last=True):
         sums.counted.append(sums.count())
-    return dataclasses.replace(alignment, accepted=accepted, reasons=tuple(reasons))
+    return dataclasses.replace(alignment, accepted=accepted, reasons=tuple(reasons)), moved if series.spectra else None
+
+
+def _aligned(aligner: EnergyAligner, spectra: Any, offset: float) -> tuple[Any, float, str]:
+    """Return the spectra of a frame, moved, by how many channels in its middle, and why it cannot be used."""
+    try:
+        found = aligner.align(spectra, offset)
+    except ParameterError as error:
+        return None, np.nan, f"its energies could not be aligned: {error}"
+    return found.data, float(found.offsets[0]), ""
 
 
 def _check_any(alignment: register.Alignment, series: OpenSeries) -> None:

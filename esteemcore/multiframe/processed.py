@@ -35,6 +35,8 @@ class ProcessedSeries:
         Sum of the spectra.
     energy_ev : ndarray of float64, shape (energy,), or None
         Energy of each channel of the sum: the axis of a frame without offset.
+    energy_shifts : ndarray of float64, shape (n,), or None
+        By how many channels of the frames each was moved along the energy axis, in its middle; NaN for frames left out.
     maps : dict of str to MeasuredMap
         In the sum.
     snr : dict of str to ndarray of float64, shape (m, 2)
@@ -67,6 +69,7 @@ class ProcessedSeries:
     image: register.Accumulated
     spectra: register.Accumulated | None
     energy_ev: NDArray[np.float64] | None
+    energy_shifts: NDArray[np.float64] | None
     maps: dict[str, MeasuredMap]
     snr: dict[str, NDArray[np.float64]]
     components: tuple[ComponentCount, ...]
@@ -198,6 +201,7 @@ def _described(result: ProcessedSeries) -> dict[str, Any]:
         "shifts_px": _numbers(alignment.shifts),
         "drift_px": _numbers(result.drift_px),
         "drift_nm": None if result.drift_nm is None else _numbers(result.drift_nm),
+        "energy_shifts_channels": None if result.energy_shifts is None else _numbers(result.energy_shifts),
         "dose": _numbers(result.dose),
         "dose_unit": result.dose_unit,
         "time_s": _numbers(result.time_s),

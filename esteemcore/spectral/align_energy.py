@@ -167,7 +167,7 @@ def align_energy(
     >>> found = spectral.align_energy(counts, energy, at_ev=0.0)
     >>> bool(np.abs(0.5 * found.shifts + place).max() < 0.15)
     True
-    >>> int(found.data.sum() + found.outside) == counts.sum()
+    >>> bool(found.data.sum() + found.outside == counts.sum())
     True
     """
     data, shape = checked_spectra(si)

@@ -113,3 +113,22 @@ def test_wrong_options_are_errors_in_words(series, tmp_path, capsys, options, wo
     assert cli.main(["multiframe", str(series), str(tmp_path / "sum.esteem"), *options]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "sum.esteem").exists()
+
+
+def test_energies_are_aligned_and_channels_binned(series, tmp_path, capsys) -> None:
+    out = tmp_path / "sum.esteem"
+    options = ["--align-energy", "frame", "--feature", "460-600", "--pool", "2", "--bin", "3", "--no-components"]
+    assert cli.main(["multiframe", str(series), str(out), *options]) == 0
+    stored = io.load(out)
+    assert stored.signals["spectra"].data.shape == (48, 40, CHANNELS // 3)
+    moved = stored.metadata["processed_series"]["energy_shifts_channels"]
+    assert moved[3] is None  # left out
+    assert max(abs(shift) for k, shift in enumerate(moved) if k != 3) < 0.3  # nothing drifted
+    assert "<b>Energy</b>" in (tmp_path / "sum.html").read_text(encoding="utf-8")
+    for wrong, words in (
+        (["--align-energy", "pixel", "--feature", "ZLP"], "is no feature"),
+        (["--feature", "460-600"], "go with --align-energy"),
+        (["--bin", "7"], "divisor of the 60 channels"),
+    ):
+        assert cli.main(["multiframe", str(series), str(tmp_path / "other.esteem"), *wrong]) == 2
+        assert words in capsys.readouterr().err

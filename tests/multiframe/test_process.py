@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from esteemcore import io, multiframe
 from esteemcore.errors import CalibrationError, CancelledError, FormatError, ParameterError
+from esteemcore.events import SparseSI
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "real"
 SERIES = Series(frames=10)
@@ -283,10 +284,92 @@ def test_a_session_is_not_a_series_and_work_can_be_stopped(region) -> None:
     assert 0.3 < max(seen) < 0.6
 
 
-def test_frames_of_jeol_need_frames_in_the_file() -> None:
-    """The sum that io.load gives of a .pts is one frame, so that it is refused in words."""
+def drifted(k: int, offset_ev: float, seed: int = 0) -> np.ndarray:
+    """Counts of frame k with a zero-loss peak that lies elsewhere in each frame, and in each column."""
+    x = np.arange(SHAPE[1]) + np.zeros(SHAPE)
+    energy = np.arange(-10.0, 20.0, 0.5)
+    place = offset_ev + 0.02 * (x - 31.5)
+    peak = np.exp(-((energy - place[..., None]) ** 2) / 0.5)
+    return np.random.default_rng((seed, k)).poisson(2 * SERIES.image(k)[..., None] / 40 * peak + 1e-3)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_energies_are_aligned_before_the_frames_are_summed(sparse) -> None:
+    offsets = [0.0, 0.8, -1.1, 2.3]
+    frames = np.array([drifted(k, offset) for k, offset in enumerate(offsets)]).astype(np.uint16)
+    recorded = dataset(images(4), frames)
+    axes = (*recorded.signals["eels"].axes[:3], io.Axis("energy", 60, 0.5, -10.0, "eV"))
+    data, kind = (SparseSI.from_dense(frames), "events") if sparse else (frames, "dense")
+    recorded = io.Dataset({**recorded.signals, "eels": io.Signal(data, axes, kind)})
+    wanted = multiframe.EnergySettings(model="plane", pool_px=4, at_ev=0.0)
+    aligned = multiframe.process_series(recorded, align_energy=wanted, components=False)
+    as_is = multiframe.process_series(recorded, components=False)
+
+    def width(result) -> float:
+        total = result.spectra.data.sum(axis=(0, 1))
+        centre = total @ result.energy_ev / total.sum()
+        return float(np.sqrt(total @ (result.energy_ev - centre) ** 2 / total.sum()))
+
+    assert width(aligned) < 0.75 * width(as_is)
+    np.testing.assert_allclose(np.diff(aligned.energy_shifts), -2 * np.diff(offsets), atol=0.05)
+    assert abs(aligned.energy_ev[aligned.spectra.data.sum(axis=(0, 1)).argmax()]) < 0.3
+    assert aligned.spectra.variance_kind == "counting"  # whole counts have stayed whole counts
+    assert aligned.spectra.counts == pytest.approx(float(frames.sum()), rel=1e-3)  # less those beyond the axis
+
+
+def test_frames_whose_feature_is_missing_are_left_out_in_words() -> None:
+    frames = np.array([drifted(k, 0.0) for k in range(4)])
+    frames[2] = 0
+    found = multiframe.process_series(
+        dataset(images(4), frames), align_energy=multiframe.EnergySettings(), components=False
+    )
+    assert found.alignment.accepted.tolist() == [True, True, False, True]
+    assert "energies could not be aligned: the spectra hold no counts" in found.alignment.reasons[2]
+    with pytest.raises(ParameterError, match="images only"):
+        multiframe.process_series(dataset(images(4)), align_energy=multiframe.EnergySettings())
+
+
+@pytest.mark.parametrize("events", [False, True])
+def test_binned_channels_hold_the_same_counts(events) -> None:
+    spectra = np.array([SERIES.spectra(k) for k in range(3)]).astype(np.uint16)
+    recorded = dataset(images(3), spectra)
+    if events:
+        signal = io.Signal(SparseSI.from_dense(spectra), recorded.signals["eels"].axes, "events")
+        recorded = io.Dataset({**recorded.signals, "eels": signal})
+    fine, coarse = (multiframe.process_series(recorded, bin_channels=n, components=False, maps=[LINE]) for n in (1, 4))
+    grouped = fine.spectra.data.reshape(*SHAPE, -1, 4).sum(axis=3)
+    np.testing.assert_allclose(coarse.spectra.data, grouped, rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(coarse.energy_ev, fine.energy_ev.reshape(-1, 4).mean(axis=1))
+    with pytest.raises(ParameterError, match="divisor"):
+        multiframe.process_series(recorded, bin_channels=7)
+
+
+def test_frames_of_a_file_of_jeol() -> None:
+    """Events of 14 sweeps, 0.08 per pixel: two halves of the events, registered apart, tell the same drift."""
     path = REAL / "View000_0000006.pts"
     if not path.exists():
         pytest.skip("the files from instruments are not beside the repository")
-    with pytest.raises(ParameterError, match="a series has two or more"):
-        multiframe.process_series(path)
+    spectra = io.load_frames(path).signals["spectra"].data
+    counts = np.add.reduceat(np.append(spectra.count, 0).astype(int), spectra.offset[:-1])
+    counts[np.diff(spectra.offset) == 0] = 0
+    frames = counts.reshape(spectra.shape[:3])
+    assert frames.shape == (14, 512, 512)
+    assert frames.sum() == spectra.count.sum()
+    coarse = frames.reshape(14, 256, 2, 256, 2).sum(axis=(2, 4))
+    half = np.random.default_rng(0).binomial(coarse, 0.5)
+    one, two = (multiframe.process_series(dataset(part), model="rigid") for part in (half, coarse - half))
+    assert one.alignment.accepted.all()
+    assert two.alignment.accepted.all()
+    difference = one.drift_px - two.drift_px
+    difference -= difference.mean(axis=0)
+    assert difference.std() < 0.4
+    assert one.drift_px.std() > 1.5 * difference.std()
+
+
+def test_files_of_digital_micrograph_are_frames_of_a_series(tmp_path) -> None:
+    """The real file has 2 x 2 pixels, too few to register, which is told; its spectra are those of each frame."""
+    path = REAL / "EELS_SI.dm4"
+    if not path.exists():
+        pytest.skip("the files from instruments are not beside the repository")
+    with pytest.raises(ParameterError, match="at least 8 rows"):
+        multiframe.process_series([path] * 3)

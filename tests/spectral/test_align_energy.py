@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import sys
 import threading
 
 import numpy as np
@@ -202,6 +204,12 @@ def test_results_carry_their_making_and_do_not_touch_the_input() -> None:
     stop.set()
     with pytest.raises(CancelledError):
         spectral.align_energy(counts, ENERGY, cancel=stop)
+
+
+def test_the_example_of_the_function_runs() -> None:
+    result = doctest.testmod(sys.modules[spectral.align_energy.__module__])
+    assert result.attempted
+    assert not result.failed
 
 
 def test_values_that_need_a_wider_type_get_one() -> None:
