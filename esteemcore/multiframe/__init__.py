@@ -12,7 +12,7 @@ from esteemcore.multiframe.maps import ElementMap, MeasuredMap, measure_maps
 from esteemcore.multiframe.orders import ORDERS, FrameOrder, frame_order
 from esteemcore.multiframe.plan import SeriesFigures, SeriesPlan, spent
 from esteemcore.multiframe.process import process_series
-from esteemcore.multiframe.processed import ProcessedSeries, save_processed
+from esteemcore.multiframe.processed import ProcessedSeries, processed_signals, save_processed
 from esteemcore.multiframe.region import Region, fit_region, virgin_areas
 from esteemcore.multiframe.session_folder import RegionFolder, SessionFolder
 from esteemcore.multiframe.settings import SeriesSettings
@@ -66,6 +66,7 @@ __all__ = [
     "measure_maps",
     "predict_xrays",
     "process_series",
+    "processed_signals",
     "run_script",
     "save_processed",
     "send_mail",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -116,7 +117,7 @@ class LiveSeries:
         self._quality: list[float] = []
         self._seconds: list[float] = []
         self._counts = 0.0
-        self._last_time = -np.inf
+        self._clock = _Clock()
         self._worker = ThreadPoolExecutor(1, "esteem components") if background and self._sums.meter else None
         self._counting: Future[ComponentCount] | None = None
         self._state = self._snapshot("", "")
@@ -177,12 +178,10 @@ class LiveSeries:
     def _take(self, frame: AcquiredFrame) -> None:
         image = np.asarray(frame.values[self.image])
         spectra = None if self.spectra is None else frame.values[self.spectra]
-        begun = max(frame.time_s, np.nextafter(self._last_time, np.inf))
         scan = np.array(frame.displacement_px)
         self._alignment.moved((scan - self._scan).tolist())
         self._scan = scan
-        placed = self._alignment.update(image, time_s=begun)
-        self._last_time = begun
+        placed = self._alignment.update(image, time_s=self._clock.time_s(frame))
         reason = placed.reason
         if placed.accepted and spectra is not None:
             reason = unusable(spectra)
@@ -327,6 +326,25 @@ class LiveSeries:
         if axes is None or axes[-1].unit not in ("eV", "keV"):
             return None
         return np.asarray(axes[-1].coordinates * (1000.0 if axes[-1].unit == "keV" else 1.0), np.float64)
+
+
+class _Clock:
+    """Times of frames of several runs, one run after the other with a pause of one usual interval."""
+
+    def __init__(self) -> None:
+        self._since, self._last, self._interval = 0.0, -math.inf, 1.0
+
+    def time_s(self, frame: AcquiredFrame) -> float:
+        """Return when a frame was begun; each run begins at zero again."""
+        now = self._since + frame.time_s
+        if math.isfinite(self._last):
+            if now <= self._last:
+                now = self._last + self._interval
+                self._since = now - frame.time_s
+            elif frame.done > 1:
+                self._interval = now - self._last
+        self._last = now
+        return now
 
 
 def _total(spectra: Any) -> float:

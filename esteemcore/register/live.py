@@ -41,6 +41,8 @@ LIVE_HOPS = 12
 """Displacements that are looked at, the nearest ones."""
 TELLING = 4
 """Frames in the mean from which it tells places by what does not repeat; before, only a steady drift does."""
+FARTHEST = 2.0
+"""A frame lies no farther from the one before, in widths of a frame; where it seems to, the drift is forgotten."""
 LOST = 3
 """After so many frames in a row that do not fit a mean of few frames, or as many as it has, it is begun anew."""
 
@@ -182,6 +184,10 @@ class LiveAlignment:
         spectrum = self._correlator.transform(image, None if weight.all() else weight)
         chain = (self._chain.place, self._chain.velocity, self._chain.mean)
         place, _ = self._chain.add(spectrum, steps)
+        if float(np.abs(place - chain[0]).max()) > FARTHEST * max(self.shape):
+            self._chain.place, self._chain.velocity, self._chain.mean = chain[0], np.zeros(2), chain[2]
+            frame_there = make_frame(image, weight, self._visits, chain[0])
+            return self._placement(frame_there, 0.0, "it would lie farther from the frame before than a frame is wide")
         new = make_frame(image, weight, self._visits, place)
         if not self.accepted:
             self._accept(new)

@@ -13,6 +13,8 @@ from nionswift_plugin.esteem_scan import layout
 
 WIDTH = 390
 """Least width of the panel in px."""
+LINE = 16
+"""Height of a line of text in px: words that change while the panel is shown do not make room for themselves."""
 
 
 def make_view(u: Declarative.DeclarativeUI) -> Any:
@@ -225,8 +227,8 @@ def _live(u: Declarative.DeclarativeUI) -> Any:
             *entry("Dose", "live.total_dose", "number", "stop_dose_edit", "e/Å²", width=64),
             *entry("drift", "live.drift_nm", "number", "stop_drift_edit", "nm", width=44),
         ),
-        u.create_label(text="@binding(live.text.value)", name="live_label", word_wrap=True),
-        u.create_label(text="@binding(live.pace.value)", name="pace_label", word_wrap=True),
+        u.create_label(text="@binding(live.text.value)", name="live_label", word_wrap=True, min_height=3 * LINE),
+        u.create_label(text="@binding(live.pace.value)", name="pace_label", word_wrap=True, min_height=3 * LINE),
         spacing=4,
     )
 
@@ -274,7 +276,7 @@ def _run(u: Declarative.DeclarativeUI) -> Any:
             u.create_stretch(),
             spacing=6,
         ),
-        u.create_label(text="@binding(message.value)", name="message_label", word_wrap=True),
+        u.create_label(text="@binding(message.value)", name="message_label", word_wrap=True, min_height=3 * LINE),
         spacing=4,
         margin=6,
     )

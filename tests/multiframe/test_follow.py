@@ -207,3 +207,37 @@ def test_a_displacement_that_is_nowhere_ends_the_series_and_keeps_it(tmp_path) -
     assert result.frames == result.folder.count == 1
     assert result.is_failure
     assert "nowhere" in result.reason
+
+
+def test_runs_that_follow_each_other_go_on_in_time(tmp_path) -> None:
+    """Each run counts its time from zero; the drift goes on as if there had been no pause."""
+    specimen = Specimen(counts=10.0)
+    plan = specimen.plan(frames=5)
+    live = live_of(plan)
+    folder = multiframe.SessionFolder(tmp_path).new_region()
+    for _ in range(3):
+        multiframe.acquire_series(plan, folder, specimen.take, on_frame=live)
+    assert live.state.accepted == 15
+    truth = 0.1 * np.arange(15)[:, None] * specimen.drift
+    assert np.abs(live.state.drift_nm - truth).max() < 0.08
+
+
+def test_frames_that_show_nothing_never_end_the_analysis(tmp_path) -> None:
+    """A handful of counts in each frame, at uneven times: nothing can be placed, and that is said of each frame."""
+    specimen = Specimen()
+    plan = specimen.plan(frames=20)
+    live = live_of(plan)
+    rng = np.random.default_rng(1)
+
+    def take(request):
+        taken = specimen.take(request)
+        return taken | {"adf": rng.poisson(0.01, SHAPE).astype(np.float32)}
+
+    folder = multiframe.SessionFolder(tmp_path).new_region()
+    for _ in range(2):
+        result = multiframe.acquire_series(plan, folder, take, on_frame=live)
+        assert result.notes == ()
+    assert live.state.error == ""
+    assert live.state.frames == 40
+    assert live.state.accepted < 10
+    assert live._alignment.mean.shape == SHAPE
