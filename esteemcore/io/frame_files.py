@@ -12,6 +12,7 @@ import numpy as np
 from esteemcore._core import provenance
 from esteemcore._core.errors import StreamError
 from esteemcore.io import blocks, container, durable, zarr_json
+from esteemcore.io.chunk_codecs import ChunkCodec
 from esteemcore.io.dataset import Axis, ScanRecord, Signal
 from esteemcore.io.framelist import FrameList
 from esteemcore.io.stored import StoredArray, block_name
@@ -35,6 +36,8 @@ class FrameFiles:
         Step and times of the scan.
     geometry, metadata : mapping
         For the attributes.
+    codec : ChunkCodec
+        How blocks of frames become bytes.
     """
 
     def __init__(
@@ -46,7 +49,9 @@ class FrameFiles:
         scan: ScanRecord,
         geometry: Mapping[str, Any],
         metadata: Mapping[str, Any],
+        codec: ChunkCodec,
     ) -> None:
+        self._codec = codec
         self.path, self.name, self.spec, self.block, self.scan = path, name, spec, block, scan
         self.geometry, self.metadata = dict(geometry), dict(metadata)
         self.dtype = spec.dtype.newbyteorder("=")
@@ -56,7 +61,8 @@ class FrameFiles:
         self._capacity = self._blocks(spec.positions)  # rows of the scan arrays: never fewer than frames
         self._has_position = False
         shape = (block, *spec.stored_shape)
-        self._frames = StoredArray(self._frames_dir, f"signal {name!r}", "frames", shape, shape, self.dtype)
+        label = f"signal {name!r}"
+        self._frames = StoredArray(self._frames_dir, label, "frames", shape, shape, self.dtype, codec=codec)
         self._columns = [
             StoredArray(self._scan_dir / key, f"scan/{key}", "frames", (block, *more), (block, *more), kind, fill)
             for key, (kind, fill, more) in container.SCAN_ARRAYS.items()
@@ -113,6 +119,7 @@ class FrameFiles:
             geometry=self.geometry,
             metadata=self.metadata,
             provenance=self._provenance,
+            version=1 if self._codec.codec is None else 2,
         )
         zarr_json.write_metadata(self.path, zarr_json.group_metadata(attributes))
 
@@ -130,7 +137,7 @@ class FrameFiles:
             if not container.is_fill(name, values) or path.exists():
                 durable.write_file(path, blocks.encode(values))
                 durable.sync_folder(path.parent)
-        durable.write_file(self._frames_dir / block_name((number, 0, 0)), blocks.encode(block.frames))
+        durable.write_file(self._frames_dir / block_name((number, 0, 0)), self._codec.encode(block.frames))
 
     def commit(self, n: int) -> None:
         """Count ``n`` frames as written, once all their blocks are in place."""
@@ -185,5 +192,6 @@ class FrameFiles:
             container.dimension_names(signal),
             fill=0,
             attributes=container.signal_attributes(signal),
+            codec=self._codec,
         )
         zarr_json.write_metadata(self._frames_dir, content)

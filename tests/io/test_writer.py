@@ -56,6 +56,7 @@ def test_what_is_written_is_read_by_us_and_by_plain_zarr(tmp_path_factory, data)
     ny, nx = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 6))
     sizes = data.draw(st.lists(st.integers(0, 23), max_size=8))
     block = data.draw(st.integers(1, 9))
+    codec = data.draw(st.sampled_from(["zstd", "esteem.lossless", *(["esteem.binary-frames"] if packed else [])]))
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     n = sum(sizes)
     frames = rng.integers(0, 200, (n, ky, kx)).astype(dtype)
@@ -65,7 +66,7 @@ def test_what_is_written_is_read_by_us_and_by_plain_zarr(tmp_path_factory, data)
     path = tmp_path_factory.mktemp("writer") / "a.esteem"
     spec = stream.Spec((ny, nx), (ky, kx), dtype, packed)
     at, visit, timed, place = 0, [], [], []
-    with io.Writer(path, spec, block=block) as writer:
+    with io.Writer(path, spec, block=block, codec=codec) as writer:
         for number, size in enumerate(sizes):
             part = slice(at, at + size)
             with_time, with_place = bool(rng.integers(2)), bool(rng.integers(2))
@@ -99,7 +100,9 @@ def test_what_is_written_is_read_by_us_and_by_plain_zarr(tmp_path_factory, data)
     np.testing.assert_array_equal(root["scan/index"][:], index)
     np.testing.assert_array_equal(root["scan/visit"][:], visit)
     np.testing.assert_array_equal(root["scan/time_s"][:], times)
-    assert [c.to_dict()["name"] for c in root["signals/frames"].metadata.codecs] == ["bytes", "zstd", "crc32c"]
+    names = ["bytes", "zstd", "crc32c"] if codec == "zstd" else [codec]
+    assert [c.to_dict()["name"] for c in root["signals/frames"].metadata.codecs] == names
+    assert io.info(path).version == (1 if codec == "zstd" else 2)
     dataset = io.load(path)
     signal = dataset.signals["frames"]
     assert (signal.kind, signal.frame_shape) == ("packed" if packed else "dense", (ky, kx))
@@ -176,6 +179,28 @@ def test_what_is_known_comes_back(tmp_path):
     assert dataset.metadata["specimen"] == {"name": "MFI"}
     assert dataset.metadata["provenance"]["function"] == "io.Writer"
     assert (dataset.scan.dwell_s, dataset.scan.step_nm, dataset.scan.flyback_s) == (8e-5, 0.05, 0.0)
+
+
+def test_one_bit_frames_take_less_room_in_their_own_codec(tmp_path, rng):
+    frames = events.pack_bits(rng.random((300, 64, 64)) < 0.02)
+    spec = stream.Spec((20, 15), (64, 64), np.uint8, packed=True)
+    for codec in ("zstd", "esteem.binary-frames"):
+        with io.Writer(tmp_path / f"{codec}.esteem", spec, codec=codec) as writer:
+            writer.append(stream.Chunk(np.arange(300), frames))
+        np.testing.assert_array_equal(np.asarray(io.load(writer.path).signals["frames"].data), frames)
+    plain, own = (io.info(tmp_path / f"{codec}.esteem").signals[0] for codec in ("zstd", "esteem.binary-frames"))
+    p = 0.02
+    entropy = frames.size * -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
+    assert own.stored_bytes < min(1.15 * entropy, 0.7 * plain.stored_bytes)
+
+
+@pytest.mark.parametrize("codec", ["esteem.events", {"name": "esteem.eels-bounded", "bound_sigma": 0.5}, "nope", 5])
+def test_frames_that_come_lose_nothing(tmp_path, codec):
+    with pytest.raises(ParameterError, match=r"codec|stored with"):
+        io.Writer(tmp_path / "a.esteem", spec_of_function(), codec=codec)
+    with pytest.raises(ParameterError, match=r"not dense ones with 'esteem\.binary-frames'"):
+        io.Writer(tmp_path / "a.esteem", stream.Spec((4, 4), (8, 8), np.uint8), codec="esteem.binary-frames")
+    assert not list(tmp_path.iterdir())
 
 
 def test_wrong_arguments_and_occupied_names(tmp_path):
