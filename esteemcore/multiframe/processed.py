@@ -140,6 +140,21 @@ def save_processed(path: str | Path, result: ProcessedSeries, *, overwrite: bool
     >>> io.load(path).signals["mean"].data.shape
     (48, 48)
     """
+    io.save(path, io.Dataset(processed_signals(result), metadata={KEY: _described(result)}), overwrite=overwrite)
+
+
+def processed_signals(result: ProcessedSeries) -> dict[str, io.Signal]:
+    """Return the arrays of a processed series with their axes, calibrations and provenance, by the names of the files.
+
+    Parameters
+    ----------
+    result : ProcessedSeries
+
+    Returns
+    -------
+    dict of str to Signal
+        See `save_processed`.
+    """
     signals = {"mean_before": _plane(result, result.before, 1, "counts per pixel and frame")}
     signals["mean"] = _plane(result, result.mean, result.image.upsample, "counts per pixel and frame")
     signals["image_sum"] = _plane(result, result.image.data, result.image.upsample, "counts")
@@ -157,8 +172,7 @@ def save_processed(path: str | Path, result: ProcessedSeries, *, overwrite: bool
         signals[f"map_{name}"] = _plane(result, found.data, upsample, "counts")
         signals[f"map_{name}_sigma"] = _plane(result, found.sigma, upsample, "counts")
     made = result.provenance.as_dict()
-    signals = {k: dataclasses.replace(s, metadata={**s.metadata, "provenance": made}) for k, s in signals.items()}
-    io.save(path, io.Dataset(signals, metadata={KEY: _described(result)}), overwrite=overwrite)
+    return {k: dataclasses.replace(s, metadata={**s.metadata, "provenance": made}) for k, s in signals.items()}
 
 
 def _plane(

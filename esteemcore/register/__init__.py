@@ -9,12 +9,14 @@ from esteemcore.register.diagnostics import Diagnosis, diagnose
 from esteemcore.register.live import LiveAlignment, Placement
 from esteemcore.register.motif import MotifPlaces, find_motif
 from esteemcore.register.motif_average import MotifAverage, average_motif
+from esteemcore.register.motif_box import BoxAverage, average_box
 from esteemcore.register.tracker import DriftTracker
 
 __all__ = [
     "Accumulated",
     "Accumulator",
     "Alignment",
+    "BoxAverage",
     "Diagnosis",
     "DriftTracker",
     "LiveAlignment",
@@ -23,6 +25,7 @@ __all__ = [
     "Placement",
     "accumulate",
     "align",
+    "average_box",
     "average_motif",
     "diagnose",
     "find_motif",

@@ -1,0 +1,103 @@
+"""Data items that a computation fills, and what it fills them with."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from nion.data import Calibration, DataAndMetadata
+from nion.swift.model import DataItem, Symbolic
+
+from esteemcore import io
+from nionswift_plugin.esteem_process import descriptors
+from nionswift_plugin.esteem_scan import binding
+
+Inputs = Mapping[str, tuple[Any, str]]
+"""Data items and graphics that a computation works on, each with its label; None are left out."""
+Parameters = Mapping[str, tuple[str, Any, str]]
+"""Type, value and label of each parameter."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+    """What `to_dataset.make_dataset` asks of a data item, of one that a computation works on.
+
+    Attributes
+    ----------
+    title : str
+    xdata : DataAndMetadata
+    """
+
+    title: str
+    xdata: DataAndMetadata.DataAndMetadata
+    is_live: bool = False
+    caption: str = ""
+
+    @property
+    def created(self) -> datetime.datetime:
+        """When the data were taken."""
+        return self.xdata.timestamp
+
+
+def make(
+    document_model: Any,
+    processing_id: str,
+    label: str,
+    inputs: Inputs,
+    parameters: Parameters,
+    outputs: Mapping[str, str],
+) -> tuple[Symbolic.Computation, dict[str, DataItem.DataItem]]:
+    """Return a new computation, and the new data items that it will fill, by the names of its outputs.
+
+    Parameters
+    ----------
+    document_model
+        Nion's.
+    processing_id, label : str
+        Of the computation.
+    inputs : mapping
+    parameters : mapping
+    outputs : mapping of str to str
+        Titles of the new data items.
+    """
+    made = {}
+    for name, title in outputs.items():
+        item = DataItem.new_data_item()
+        item.title = title
+        document_model.append_data_item(item)
+        made[name] = item
+    computation = document_model.create_computation()
+    for name, (thing, words) in inputs.items():
+        if thing is not None:
+            computation.create_input_item(name, Symbolic.make_item(thing), label=words)
+    for name, (kind, value, words) in parameters.items():
+        computation.create_variable(name, value_type=kind, value=value, label=words)
+    computation.processing_id = processing_id
+    computation.label = label
+    for name, item in made.items():
+        computation.create_output_item(name, Symbolic.make_item(item))
+    document_model.append_computation(computation)
+    return computation, made
+
+
+def xdata_of(
+    data: Any, axes: Sequence[io.Axis], entry: Mapping[str, Any], unit: str = ""
+) -> DataAndMetadata.DataAndMetadata:
+    """Return an array with its axes as Nion Swift shows it; ``entry`` goes into the metadata of Esteem."""
+    return DataAndMetadata.new_data_and_metadata(
+        np.asarray(data),
+        intensity_calibration=Calibration.Calibration(0.0, 1.0, unit),
+        dimensional_calibrations=[descriptors.calibration_of(axis) for axis in axes],
+        metadata={binding.KEY: dict(entry)},
+        data_descriptor=descriptors.descriptor_for(axes),
+    )
+
+
+def show(computation: Any, name: str, xdata: Any, figures: str) -> None:
+    """Fill a data item by Nion's facade of the computation, and put figures behind its title."""
+    computation.set_referenced_xdata(name, xdata)
+    shown = computation.get_result(name)
+    shown.title = f"{shown.title.partition(' [')[0]} [{figures}]"
