@@ -51,3 +51,39 @@ class DiffractionCalibrator(camera_base.CameraCalibrator):
         """Return the angle of a pixel in rad."""
         pixel = self._detector().pixel_mrad
         return (pixel[1] if isinstance(pixel, tuple) else pixel) * 1e-3
+
+
+class EnergyCalibrator(camera_base.CameraCalibrator):
+    """The energy axis of a spectrum, also where rows were added up.
+
+    Parameters
+    ----------
+    axis : callable
+        Returns energy at the centre of channel 0 and width of a channel.
+    units : str
+    """
+
+    def __init__(self, axis: Callable[[], tuple[float, float]], units: str) -> None:
+        self._axis = axis
+        self._units = units
+
+    def get_signal_calibrations(
+        self, frame_parameters: camera_base.CameraFrameParameters, data_shape: Sequence[int], **kwargs: Any
+    ) -> Sequence[Calibration.Calibration]:
+        """Return the calibrations of rows, if there are any, and of energies."""
+        energy = Calibration.Calibration(*self._axis(), self._units)
+        return [Calibration.Calibration() for _ in data_shape[1:]] + [energy]
+
+    def get_intensity_calibration(
+        self, camera_frame_parameters: camera_base.CameraFrameParameters, **kwargs: Any
+    ) -> Calibration.Calibration:
+        """Return counts."""
+        return Calibration.Calibration(0.0, 1.0, "counts")
+
+    def get_counts_per_electron(self, **kwargs: Any) -> float | None:
+        """One electron, or one X-ray, one count."""
+        return 1.0
+
+    def get_pixel_angle(self, **kwargs: Any) -> float | None:
+        """No angle: the axis is an energy."""
+        return None

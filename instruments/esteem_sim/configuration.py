@@ -8,12 +8,17 @@ from nion.device_kit import CameraDevice
 from nion.instrumentation import HardwareSource, scan_base
 from nion.utils import Registry
 
-from esteem_sim.camera import OneBitCamera, camera_settings
+from esteem_sim.camera import OneBitCamera
+from esteem_sim.driven_camera import DrivenCamera, camera_settings
+from esteem_sim.eds_detector import EdsDetector
+from esteem_sim.eels_camera import EelsCamera
 from esteem_sim.instrument import Instrument
 from esteem_sim.scan_device import ScanDevice
+from esteem_sim.spectrometer import EELS_SHAPE
 from nionswift_plugin.esteem_scan.scan_plan import ScanPlan
 
 CAMERA_ID = "esteem_one_bit_camera"
+EELS_ID, EDS_ID = "esteem_eels_camera", "esteem_eds_detector"
 PRIORITY = 10
 """Below that of the kit's own simulator, so that ours is only the default where it is alone."""
 
@@ -43,7 +48,7 @@ class ScanModule(scan_base.ScanModule):
 
 
 class Configuration:
-    """Instrument, scan device and camera, and their registration.
+    """Instrument, scan device and cameras, and their registration.
 
     It also fits `nion.instrumentation.test.AcquisitionTestContext`.
 
@@ -58,7 +63,9 @@ class Configuration:
     ----------
     instrument : Instrument
     camera : OneBitCamera
-    scan_module, camera_module
+    eels : EelsCamera
+    eds : EdsDetector
+    scan_module, camera_module, eels_module, eds_module
         What Nion's registry gets.
     """
 
@@ -68,14 +75,25 @@ class Configuration:
         self.instrument_id = str(self.instrument.instrument_id)
         self.camera = OneBitCamera(CAMERA_ID, "Esteem One-Bit Camera", self.instrument)
         self.scan_module = ScanModule(self.instrument.scan_device, self.instrument_id)
-        settings = camera_settings(CAMERA_ID)
-        self.camera_module = CameraDevice.CameraModule(self.instrument_id, self.camera, settings)  # type: ignore[arg-type]
-        self.camera_module.priority = PRIORITY
+        self.eels = EelsCamera(EELS_ID, "Esteem EELS Camera", self.instrument)
+        self.eds = EdsDetector(EDS_ID, "Esteem EDS Detector", self.instrument)
+        self.camera_module = self._module(self.camera)
+        self.eels_module = self._module(self.eels, (100.0, 200.0, 500.0), EELS_SHAPE[0])
+        self.eds_module = self._module(self.eds, (500.0, 1000.0, 2000.0))
         # the names that Nion's test context asks for
-        self.ronchigram_camera_device_id = self.eels_camera_device_id = CAMERA_ID
-        self.ronchigram_camera_device = self.eels_camera_device = self.camera
-        self.ronchigram_camera_settings = self.eels_camera_settings = settings
+        self.ronchigram_camera_device_id, self.eels_camera_device_id = CAMERA_ID, EELS_ID
+        self.ronchigram_camera_device, self.eels_camera_device = self.camera, self.eels
+        self.ronchigram_camera_settings = self.camera_module.camera_settings
+        self.eels_camera_settings = self.eels_module.camera_settings
         self._is_running = False
+
+    def _module(
+        self, camera: DrivenCamera, exposures_ms: tuple[float, ...] = (20.0, 50.0, 200.0), binning: int = 1
+    ) -> CameraDevice.CameraModule:
+        settings = camera_settings(camera.camera_id, exposures_ms, binning)
+        module = CameraDevice.CameraModule(self.instrument_id, camera, settings)  # type: ignore[arg-type]
+        module.priority = PRIORITY
+        return module
 
     @property
     def scan_source(self) -> Any:
@@ -87,10 +105,25 @@ class Configuration:
         """Nion's hardware source of the camera; None while not registered."""
         return getattr(self.camera_module, "hardware_source", None)
 
+    @property
+    def eels_source(self) -> Any:
+        """Nion's hardware source of the EELS camera; None while not registered."""
+        return getattr(self.eels_module, "hardware_source", None)
+
+    @property
+    def eds_source(self) -> Any:
+        """Nion's hardware source of the X-ray detector; None while not registered."""
+        return getattr(self.eds_module, "hardware_source", None)
+
+    @property
+    def _camera_modules(self) -> tuple[CameraDevice.CameraModule, ...]:
+        return self.camera_module, self.eels_module, self.eds_module
+
     def run(self) -> None:
-        """Register instrument, camera and scan device, in this order."""
+        """Register instrument, cameras and scan device, in this order."""
         Registry.register_component(self.instrument, {"instrument_controller", "stem_controller"})
-        Registry.register_component(self.camera_module, {"camera_module"})
+        for module in self._camera_modules:
+            Registry.register_component(module, {"camera_module"})
         Registry.register_component(self.scan_module, {"scan_module"})
         self._is_running = True
         # beside another instrument Nion hands out any scan device and camera: pin ours
@@ -98,6 +131,8 @@ class Configuration:
             self.instrument.set_scan_controller(self.scan_source)
         if self.camera_source is not None:
             self.instrument.set_ronchigram_camera(self.camera_source)
+        if self.eels_source is not None:
+            self.instrument.set_eels_camera(self.eels_source)
 
     def stop(self) -> None:
         """Undo `run`, safe to call again."""
@@ -107,7 +142,9 @@ class Configuration:
         self.instrument.safe_state("the simulator is removed")
         self.instrument.set_scan_controller(None)
         self.instrument.set_ronchigram_camera(None)
-        Registry.unregister_component(self.camera_module, {"camera_module"})
+        self.instrument.set_eels_camera(None)
+        for module in reversed(self._camera_modules):
+            Registry.unregister_component(module, {"camera_module"})
         Registry.unregister_component(self.scan_module, {"scan_module"})
         Registry.unregister_component(self.instrument, {"instrument_controller", "stem_controller"})
         self.instrument.close()

@@ -16,6 +16,17 @@ DEFAULTS: Mapping[str, float] = {
     "ConvergenceAngle": 15e-3,
     "CameraPixelAngle": 15e-3 / 96,
     "ZLPoffset": 0.0,
+    "EELS_Offset": -20.0,
+    "EELS_Dispersion": 0.5,
+    "EELS_CollectionAngle": 30e-3,
+    "EELS_Resolution": 0.6,
+    "EELS_Efficiency": 0.8,
+    "EELS_CameraNoise": 1.0,
+    "EELS_EnergyDrift": 0.0,
+    "EELS_Instability": 0.0,
+    "EDS_SolidAngle": 0.9,
+    **dict.fromkeys(("SpecimenDrift.x", "SpecimenDrift.y", "SpecimenWalk"), 0.0),
+    **dict.fromkeys(("ScanJitter", "LineJitter", "MainsHum"), 0.0),
     **dict.fromkeys(("C10", "C30"), 0.0),
     **{
         f"{name}.{axis}": 0.0
@@ -23,12 +34,31 @@ DEFAULTS: Mapping[str, float] = {
         for axis in "xy"
     },
 }
-"""Controls and their values at the start: V, A, rad and m."""
+"""Controls and their values at the start: V, A, rad, m, s and sr; energies of the spectrometer in eV.
+
+``EELS_Offset`` is the loss at channel 0, set by the prism; ``ZLPoffset``, the drift tube, is added to it.
+"""
 
 OPTICS = ("EHT", "ConvergenceAngle", "C10", "C12", "C21", "C23", "C30", "C32", "C34")
 """Controls (without their axis) on which the diffraction patterns depend."""
 
-_ALIASES = {"beam_shift_m.x": "CSH.x", "beam_shift_m.y": "CSH.y"}
+LIMITS: Mapping[str, tuple[float, float]] = {
+    "EELS_Dispersion": (1e-3, 10.0),
+    "EELS_CollectionAngle": (1e-4, 0.5),
+    "EELS_Resolution": (1e-3, 10.0),
+    "EELS_Efficiency": (0.0, 1.0),
+    "EELS_CameraNoise": (0.0, 1.0),
+    "EDS_SolidAngle": (0.0, 4 * math.pi),
+}
+"""Least and largest value of controls that know one."""
+
+_ALIASES = {
+    "beam_shift_m.x": "CSH.x",
+    "beam_shift_m.y": "CSH.y",
+    "EELS_MagneticShift_Offset": "EELS_Offset",
+    "LossMagnetic": "EELS_Offset",
+    "eels_x_scale": "EELS_Dispersion",
+}
 
 TryFloat = stem_controller.TryValue[float]
 
@@ -74,12 +104,14 @@ class Controls(InstrumentDevice.ValueManagerLike):
         return self._values.get(_ALIASES.get(name, name))
 
     def set_value(self, name: str, value: float) -> bool:
-        """Set a value; False if there is no such control or the value is not a number."""
+        """Set a value; False if there is no such control or it cannot have that value."""
         name = _ALIASES.get(name, name)
-        if not math.isfinite(value):
+        least, most = LIMITS.get(name, (-math.inf, math.inf))
+        if not (math.isfinite(value) and least <= value <= most):
             return False
         if name in self._special:
             self._special[name][1](value)
+            self.changed_event.fire(name)
             return True
         if name not in self._values:
             return False

@@ -14,10 +14,11 @@ from esteem_sim.pacing import Pacer
 from esteem_sim.places import Places
 from esteem_sim.preparation import LAST_FRAMES_S
 from esteem_sim.scan_frame import FrameEndedError
-from esteemcore import events, simulate
+from esteem_sim.scene import Scene
+from esteem_sim.visits import Visits
 
-CHUNK = 2048
-"""Frames that are drawn at a time, at most."""
+Drawing = Callable[[Visits, NDArray[Any]], None]
+"""Draws the frames of some visits into memory."""
 DELIVERY_S = 2.0
 """How long an abort waits at most until the frames that were drawn are handed on, in s."""
 
@@ -34,12 +35,11 @@ class FrameRun:
     places : Places
         Where the beam is.
     memory : FrameMemory
-        Of shape (n, ky, kx) or, packed, (n, ky, kx / 8).
-    detector : Detector
-    seed : int
-        Seed of the electrons.
-    packed : bool
-        Keep the bits packed.
+        Of the frames, shape (n, ...).
+    drawing_of : callable
+        Returns what draws the frames of a scene.
+    chunk : int
+        Frames that are drawn at a time, at most.
     check : callable
         Called with the number of frames so far; raises if the camera is gone.
 
@@ -56,26 +56,23 @@ class FrameRun:
         self,
         places: Places,
         memory: FrameMemory,
-        detector: simulate.Detector,
+        drawing_of: Callable[[Scene], Drawing],
         *,
-        seed: int,
-        packed: bool,
+        chunk: int,
         check: Callable[[int], None] = lambda frames: None,
     ) -> None:
         self.count = len(memory.array)
         self.done = self.delivered = 0
         self.failure: Exception | None = None
-        self.seed = seed
         self._places = places
         self._memory = memory
-        self._detector = detector
-        self._packed = packed
+        self._drawing_of = drawing_of
         self._check = check
         self._pacer: Pacer | None = None
-        self._sampler: simulate.FrameSampler | None = None
+        self._drawing: Drawing | None = None
         self._cancel = threading.Event()
         self._frame_bytes = memory.array[:1].nbytes
-        self._chunk = CHUNK if packed else 32
+        self._chunk = chunk
         self._changed = threading.Condition()
         self._reader: int | None = None
         self._is_reading = self._is_sending = self._is_closed = False
@@ -151,19 +148,18 @@ class FrameRun:
         try:
             if self._pacer is None and not self._begin():
                 return False
-            if self._pacer is None or self._sampler is None:
+            if self._pacer is None or self._drawing is None:
                 return False
             n = min(self._pacer.due() - self.done, self._chunk)
             if n <= 0:
                 return False
-            where, electrons = self._places.advance(n)
+            visits = self._places.advance(n)
         except FrameEndedError as error:
             # an abort reaches scan and camera one after the other
             if error.is_abort and self._cancel.wait(1.0):
                 return False
             raise
-        out = self._memory.array[self.done : self.done + n]
-        draw(self._sampler, where, electrons, out, packed=self._packed)
+        self._drawing(visits, self._memory.array[self.done : self.done + n])
         self.done += n
         return True
 
@@ -174,15 +170,5 @@ class FrameRun:
             self._pacer = self._places.begin()
         if self._pacer is None or self._places.scene is None:
             return False
-        self._sampler = simulate.FrameSampler(self._places.scene.bank, self._detector, seed=self.seed)
+        self._drawing = self._drawing_of(self._places.scene)
         return True
-
-
-def draw(
-    sampler: simulate.FrameSampler, places_nm: NDArray[Any], electrons: float, out: NDArray[Any], *, packed: bool
-) -> None:
-    """Draw one-bit frames at places on the specimen into packed or plain memory."""
-    if packed:
-        sampler.frames(places_nm, electrons, out=out)
-    else:
-        out[...] = events.unpack_bits(sampler.frames(places_nm, electrons), sampler.detector.shape[1])

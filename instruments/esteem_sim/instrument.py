@@ -12,21 +12,20 @@ from typing import Any
 from nion.device_kit import InstrumentDevice
 from nion.instrumentation import HardwareSource, scan_base
 
-from esteem_sim import optics
+from esteem_sim import optics, specimen_controls, spectrometer
 from esteem_sim.beam_gate import BeamGate, Rest
 from esteem_sim.controls import OPTICS, Controls, PlainAxes
+from esteem_sim.dose_account import DoseAccount
 from esteem_sim.faults import Faults
+from esteem_sim.motion import Motion
 from esteem_sim.scan_device import ScanDevice
 from esteem_sim.scan_field import Pair, ScanField, field_of
-from esteem_sim.scan_frame import ScanFrame
 from esteem_sim.specimen_stage import SpecimenStage
 from esteemcore import fourd, scan, simulate
-from esteemcore.errors import ParameterError, StreamError
+from esteemcore.errors import ParameterError
 from nionswift_plugin.esteem_scan.scan_plan import ScanPlan
 
 INSTRUMENT_ID = "esteem_stem_controller"
-PROBE_NM = 0.1
-"""Side of the square over which the charge of a resting beam is spread in the ledger."""
 
 _BLANKER = "C_Blank"
 _logger = logging.getLogger("esteem_sim")
@@ -54,7 +53,7 @@ class SafeState:
     time: str
 
 
-class Instrument(InstrumentDevice.Instrument):
+class Instrument(DoseAccount, InstrumentDevice.Instrument):
     """A probe-corrected STEM with a specimen, as far as scan device and camera can tell.
 
     Parameters
@@ -62,7 +61,7 @@ class Instrument(InstrumentDevice.Instrument):
     instrument_id : str
         Identifier in Nion's registry.
     specimen : str
-        One of `esteemcore.simulate.SPECIMENS`.
+        One of `esteemcore.simulate.COMPOSITIONS`.
     thickness_nm : float, optional
         Thickness of the specimen in nm.
     ledger : DoseLedger, optional
@@ -75,7 +74,9 @@ class Instrument(InstrumentDevice.Instrument):
     controls : Controls
         All knobs, in SI units.
     stage : SpecimenStage
-        The specimen and its diffraction patterns.
+        The specimen, its diffraction patterns, and what it has suffered.
+    motion : Motion
+        Drift, scan jitter and drift of the spectrum, with their truth.
     gate : BeamGate
         The beam blanker and its users.
     faults : Faults
@@ -92,6 +93,7 @@ class Instrument(InstrumentDevice.Instrument):
         scene_options: dict[str, Any] | None = None,
     ) -> None:
         self.controls = Controls()
+        self.motion = Motion(self.controls)
         super().__init__(instrument_id, self.controls, PlainAxes())
         self.priority = 10
         self.stage = SpecimenStage(specimen, thickness_nm, scene_options)
@@ -103,6 +105,7 @@ class Instrument(InstrumentDevice.Instrument):
         self._purpose: str | None = None
         self._overridden_budget: scan.DoseBudget | None = None
         self.controls.add_special(_BLANKER, lambda: float(self.is_blanked), lambda value: self.gate.shut(value != 0.0))
+        specimen_controls.add(self.controls, self.stage)
         self.controls.about_to_change = lambda name: self.gate.settle()
         self._listener = self.controls.changed_event.listen(self._control_changed)
 
@@ -142,6 +145,7 @@ class Instrument(InstrumentDevice.Instrument):
         self.stage.illuminate(self.beam)
 
     def _control_changed(self, name: str) -> None:
+        self.motion.control_changed(name)
         self.property_changed_event.fire(name)
         if name.split(".")[0] in OPTICS and self.stage.is_in_use:
             try:
@@ -286,111 +290,17 @@ class Instrument(InstrumentDevice.Instrument):
         self.safe_state("end of a synchronized acquisition")
         self.scan_device.preparation.leave()
 
-    # dose -------------------------------------------------------------------------------------------------------
-
-    @property
-    def ledger(self) -> scan.DoseLedger:
-        """The account of every exposure of the specimen, up to now."""
-        self.gate.settle()
-        return self._ledger
-
-    @ledger.setter
-    def ledger(self, ledger: scan.DoseLedger) -> None:
-        self.gate.settle()
-        self._ledger = ledger
-
-    def kind_of(self, default: str) -> str:
-        """Return what an exposure is for: what `acquiring` says, or a default."""
-        return self._purpose or default
-
-    def authorize(self, frame: ScanFrame) -> None:
-        """Raise if the budget forbids a frame and the user has not overridden it.
-
-        Raises
-        ------
-        StreamError
-            With what would be exceeded.
-        """
-        ledger = self._ledger
-        if frame.exposure is None or self.gate.is_shut or ledger.budget == scan.DoseBudget():
-            return
-        if self.is_budget_overridden:
-            return
-        exceeded = ledger.check(frame.exposure, frame.field.center_nm, frame.field.rotation_deg)
-        if exceeded:
-            self.safe_state("budget")
-            raise StreamError(f"the dose budget forbids this scan: {'; '.join(exceeded)}; override it with a reason")
-
-    def authorize_parked(self) -> None:
-        """Raise if the place where the beam is parked has had its dose, and the user has not overridden the budget.
-
-        Raises
-        ------
-        StreamError
-            With the dose so far.
-        """
-        budget = self._ledger.budget
-        if budget.total_dose is None or self.gate.is_shut or self.is_budget_overridden:
-            return
-        dose = self.ledger.dose_at(self.scan_device.probe_place_nm, (PROBE_NM, PROBE_NM))[1]
-        if dose > budget.total_dose:
-            self.safe_state("budget")
-            raise StreamError(
-                f"the dose budget forbids to rest the beam here: {dose:.3g} e/Å² so far, the budget is "
-                f"{budget.total_dose:.3g} e/Å²; override it with a reason"
-            )
-
-    @property
-    def is_budget_overridden(self) -> bool:
-        """Whether the user goes beyond the present budget; False again as soon as the budget is another."""
-        return self._overridden_budget == self._ledger.budget
-
-    def override_budget(self, reason: str, exceeded: tuple[str, ...] = ()) -> None:
-        """Let scans go on beyond the present budget, and record why."""
-        self._ledger.override(exceeded, reason)
-        self._overridden_budget = self._ledger.budget
-        self.property_changed_event.fire("is_budget_overridden")
-
-    def charge_frame(self, frame: ScanFrame) -> None:
-        """Enter into the ledger what a frame has exposed."""
-        if frame.exposure is None:
-            return
-        visits, elapsed_s = frame.exposed()
-        if elapsed_s <= 0:
-            return
-        spoiled = frame.state != "complete" and frame.kind != "live view"
-        self._ledger.add_exposure(
-            frame.exposure,
-            frame.field.center_nm,
-            rotation_deg=frame.field.rotation_deg,
-            visits=visits,
-            elapsed_s=elapsed_s,
-            kind="spoiled" if spoiled else frame.kind,
-            note=f"{frame.kind}, {frame.state}" if spoiled else "",
-        )
-        self.property_changed_event.fire("ledger")
-
-    def _charge_parked(self, kind: str, seconds: float) -> None:
-        charge = scan.charge_e(max(0.0, self.current_pa), seconds)
-        if charge > 0:
-            self._ledger.add(
-                charge,
-                self.scan_device.probe_place_nm,
-                (PROBE_NM, PROBE_NM),
-                kind=self.kind_of(kind),
-                duration_s=seconds,
-            )
-            self.property_changed_event.fire("ledger")
-
     # what Nion asks for -----------------------------------------------------------------------------------------
 
     def camera_sensor_dimensions(self, camera_type: str) -> tuple[int, int]:
-        """Return the pixels of the camera."""
-        return optics.FRAME_SHAPE
+        """Return the pixels (rows, columns) of a camera."""
+        if camera_type == "eels":
+            return spectrometer.EELS_SHAPE
+        return (1, spectrometer.EDS_CHANNELS) if camera_type == "eds" else optics.FRAME_SHAPE
 
     def camera_readout_area(self, camera_type: str) -> tuple[int, int, int, int]:
         """Return the whole camera."""
-        return (0, 0, *optics.FRAME_SHAPE)
+        return (0, 0, *self.camera_sensor_dimensions(camera_type))
 
     @property
     def counts_per_electron(self) -> int:
@@ -408,7 +318,11 @@ class Instrument(InstrumentDevice.Instrument):
                 name: list(value) if isinstance(value, tuple) else value
                 for name, value in optics.aberrations_nm(self.controls).items()
             },
-            "specimen": self.stage.specimen.name,
+            "collection_semi_angle_mrad": optics.value(self.controls, "EELS_CollectionAngle") * 1e3,
+            "eels_efficiency": spectrometer.eels_efficiency(self.controls),
+            "eds_solid_angle_sr": spectrometer.eds_detector(self.controls).solid_angle_sr,
+            "specimen": self.stage.sample.name,
+            "is_damaging": self.stage.damage is not None,
             "simulated": True,
         }
 

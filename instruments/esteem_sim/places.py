@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from esteem_sim.motion import Motion
 from esteem_sim.pacing import Pacer
 from esteem_sim.scan_device import ScanDevice
 from esteem_sim.scan_frame import FrameEndedError, ScanFrame
-from esteem_sim.specimen_stage import Scene, SpecimenStage
+from esteem_sim.scene import Scene
+from esteem_sim.specimen_stage import SpecimenStage
+from esteem_sim.visits import Visits
 from esteemcore.errors import StreamError
 
 PATIENCE_S = 10.0
@@ -27,8 +29,8 @@ class Places(Protocol):
     def begin(self) -> Pacer | None:
         """Return the schedule of the frames once the first can be taken, else None."""
 
-    def advance(self, count: int) -> tuple[NDArray[np.float64], float]:
-        """Return the places of the next frames (n, 2) in nm and the electrons of each."""
+    def advance(self, count: int) -> Visits:
+        """Return the visits of the next frames."""
 
 
 class ScannedPlaces:
@@ -65,34 +67,53 @@ class ScannedPlaces:
         pacer.start()
         return pacer
 
-    def advance(self, count: int) -> tuple[NDArray[np.float64], float]:
+    def advance(self, count: int) -> Visits:
         """Move the scan on."""
         frame = self.frame
         if frame is None:
             raise StreamError("the scan has not started")
-        places, is_dark = self._device.advance(frame, count)
-        return places, 0.0 if is_dark else frame.electrons_per_visit
+        return self._device.advance(frame, count)
 
 
 class ParkedPlaces:
-    """The beam rests at one place."""
+    """The beam rests at one place, which the specimen may leave.
+
+    Parameters
+    ----------
+    device : ScanDevice
+    stage : SpecimenStage
+    motion : Motion
+    count : int
+        Frames.
+    period_s : float
+        Time of a frame in s.
+    electrons : float
+        Electrons of a frame.
+    paced : bool
+        Take them in real time.
+    let_beam_on, settle : callable
+        Begin to charge a resting beam, and charge it up to now.
+    """
 
     def __init__(
         self,
         device: ScanDevice,
         stage: SpecimenStage,
+        motion: Motion,
         count: int,
         period_s: float,
         electrons: float,
         *,
         paced: bool,
         let_beam_on: Callable[[], None],
+        settle: Callable[[], None],
     ) -> None:
         self.scene: Scene | None = None
         self._device = device
-        self._stage = stage
-        self._let_beam_on = let_beam_on
-        self._electrons = electrons
+        self._stage, self._motion = stage, motion
+        self._let_beam_on, self._settle = let_beam_on, settle
+        self._electrons, self._period_s = electrons, period_s
+        self._began_s, self._done = 0.0, 0
         self._pacer = Pacer(count, period_s if paced else 0.0)
 
     def begin(self) -> Pacer | None:
@@ -102,9 +123,17 @@ class ParkedPlaces:
             return None
         self._let_beam_on()
         self._pacer.start()
+        self._began_s = time.monotonic()
         return self._pacer
 
-    def advance(self, count: int) -> tuple[NDArray[np.float64], float]:
+    def advance(self, count: int) -> Visits:
         """Stay there."""
+        times = self._began_s + self._period_s * (self._done + np.arange(count, dtype=np.float64))
+        self._done += count
+        places = self._device.probe_place_nm + self._motion.drift_nm(times)
         electrons = 0.0 if self._device.is_dark else self._electrons
-        return np.tile(self._device.probe_place_nm, (count, 1)), electrons
+        suffered = self._stage.suffered
+        if suffered is None:
+            return Visits(places, electrons, times)
+        self._settle()  # the harm of a resting beam comes with its charge
+        return Visits(places, electrons, times, suffered.damage, suffered.harm(places))

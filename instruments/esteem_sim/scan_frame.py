@@ -11,10 +11,12 @@ import numpy as np
 from nion.instrumentation import scan_base
 from numpy.typing import NDArray
 
+from esteem_sim.motion import Motion
 from esteem_sim.pacing import Pacer
 from esteem_sim.scan_field import ScanField
-from esteem_sim.specimen_stage import CHANNELS, Scene
-from esteemcore import scan
+from esteem_sim.scene import CHANNELS, Scene
+from esteem_sim.visits import Visits
+from esteemcore import scan, simulate
 from esteemcore.errors import StreamError
 from nionswift_plugin.esteem_scan.scan_plan import SYNCHRONIZED, ScanPlan
 
@@ -70,6 +72,8 @@ class ScanFrame:
         Why the frame was aborted or has failed.
     begun_at : float
         When the beam was let on, in s of the monotonic clock; minus infinity before.
+    displacement_nm : ndarray of float64, shape (visits, 2), or None
+        Where each visit really is beside its intended place, (row, column) on the specimen; None if exactly there.
     """
 
     def __init__(
@@ -121,6 +125,10 @@ class ScanFrame:
         self.due_s = scan.visit_times(self.pattern, self.dwell_s, settle_s, flyback_s) + self.dwell_s
         self._lasts_s = float(self.due_s[-1]) + (flyback_s if len(self.pattern.line_starts) else 0.0)
         self._places = field.on_specimen(self.pattern.positions)
+        self.displacement_nm: NDArray[np.float64] | None = None
+        self._suffered: simulate.DamageMap | None = None
+        self._harm = np.zeros(0)
+        self._exposed = 0
         self._lit = np.ones(len(self.pattern), np.bool_)
         self._pacer = Pacer(len(self.pattern), due_s=self.due_s)
         self.begun_at = -math.inf
@@ -152,10 +160,28 @@ class ScanFrame:
         """Visits whose signal is in the images."""
         return self._filled
 
-    def begin(self, scene: Scene) -> None:
-        """Start the clock."""
+    def begin(self, scene: Scene, motion: Motion | None = None, suffered: simulate.DamageMap | None = None) -> None:
+        """Start the clock.
+
+        Parameters
+        ----------
+        scene : Scene
+            What the detectors see.
+        motion : Motion, optional
+            Moves the beam away from where it should be.
+        suffered : DamageMap, optional
+            Where the beam does harm.
+        """
         self.scene = scene
         self.begun_at = time.monotonic()
+        if motion is not None:
+            starts = self.begun_at + self.due_s - self.dwell_s
+            moved = motion.displacement_nm(self.field, self.pattern.positions, starts, self.number)
+            if moved is not None:
+                self.displacement_nm = moved
+                self._places = self._places + moved
+        if suffered is not None:
+            self._suffered, self._harm = suffered, np.zeros(len(self.pattern))
         self._pacer.start()
 
     def show_before(self, frame: ScanFrame) -> None:
@@ -165,8 +191,8 @@ class ScanFrame:
             if before is not None and before.shape == image.shape and not frame.is_synchronized:
                 image[...] = before
 
-    def advance(self, count: int, dark: bool = False) -> NDArray[np.float64]:
-        """Move on by some visits of a synchronized frame and return their places on the specimen in nm.
+    def advance(self, count: int, dark: bool = False) -> Visits:
+        """Move on by some visits of a synchronized frame and return them.
 
         Raises
         ------
@@ -178,7 +204,22 @@ class ScanFrame:
             first, self._advanced = self._advanced, min(self._advanced + count, len(self.pattern))
             if dark:
                 self._lit[first : self._advanced] = False
-            return self._places[first : self._advanced]
+            self._expose_until(self._advanced)
+            return self._visits(first, self._advanced, 0.0 if dark else self.electrons_per_visit)
+
+    def _visits(self, first: int, last: int, electrons: float) -> Visits:
+        starts = self.begun_at + self.due_s[first:last] - self.dwell_s
+        if self._suffered is None:
+            return Visits(self._places[first:last], electrons, starts)
+        return Visits(self._places[first:last], electrons, starts, self._suffered.damage, self._harm[first:last])
+
+    def _expose_until(self, last: int) -> None:
+        """Harm the specimen with the visits that have not done so yet."""
+        first, self._exposed = self._exposed, max(last, self._exposed)
+        if self._suffered is not None and last > first:
+            electrons = self.electrons_per_visit * self._lit[first:last]
+            starts = self.begun_at + self.due_s[first:last] - self.dwell_s
+            self._harm[first:last] = self._suffered.expose(self._places[first:last], electrons, self.dwell_s, starts)
 
     def check_running(self) -> None:
         """Raise if the frame takes no more visits.
@@ -207,8 +248,10 @@ class ScanFrame:
                     self._lit[first:last] = False
                 where = np.arange(first, last) if self.is_synchronized else self.pattern.order[first:last]
                 electrons = self.electrons_per_visit * self._lit[first:last]
+                self._expose_until(last)
+                content = self._visits(first, last, 0.0).changed(self.scene.sample.composition)
                 for channel, image in self.images.items():
-                    mean = self.scene.signal(CHANNELS[channel], self._places[first:last]) * electrons
+                    mean = self.scene.signal(CHANNELS[channel], self._places[first:last], content) * electrons
                     image.reshape(-1)[where] = self._noise.poisson(mean)
                 self._filled = last
             return self._filled == len(self.pattern)
@@ -232,6 +275,7 @@ class ScanFrame:
             if is_dark and not self.is_synchronized:
                 self._lit[self._filled : self._advanced] = False
                 self._ends_dark = True
+            self._expose_until(self._advanced)
             self.state, self.reason = state, reason
             return True
 

@@ -2,95 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from nion.utils import Event
-from numpy.typing import ArrayLike, NDArray
 
+from esteem_sim.scene import Sample, Scene, make_scene, sample
 from esteemcore import simulate
-from esteemcore.errors import CancelledError, EsteemError, ParameterError, StreamError
+from esteemcore.errors import CancelledError, EsteemError, StreamError
 
-CHANNELS = ("HAADF", "BF", "ADF")
-"""Detectors of the scan device; `Scene.signal` knows their angles."""
-
-Task = tuple[simulate.Specimen, simulate.Beam]
+Task = tuple[Sample, simulate.Beam]
 
 _LOOK_S = 0.05
-_BANK_SHARE = 0.8
 _logger = logging.getLogger("esteem_sim")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Scene:
-    """All that the detectors see of a specimen under a beam.
-
-    Attributes
-    ----------
-    bank : esteemcore.simulate.Bank
-        Expected diffraction patterns over one cell.
-    images : dict of str to ndarray of float64, shape (y, x)
-        Fraction of the beam on each detector of `CHANNELS` at the positions of the bank.
-    """
-
-    bank: simulate.Bank
-    images: dict[str, NDArray[np.float64]] = dataclasses.field(repr=False)
-
-    def signal(self, channel: str, places_nm: ArrayLike) -> NDArray[np.float64]:
-        """Return the fraction of the beam on a detector at places (n, 2) on the specimen in nm."""
-        return simulate.interpolate_cell(self.images[channel], places_nm, self.bank.spacing_nm)
-
-
-def make_scene(
-    specimen: simulate.Specimen,
-    beam: simulate.Beam,
-    cancel: threading.Event,
-    progress: Callable[[float], None] | None = None,
-    **options: Any,
-) -> Scene:
-    """Compute the patterns and images of a specimen under a beam.
-
-    HAADF collects beyond twice the semi-angle (beyond the semi-angle where the potential is not sampled that finely),
-    BF within half of it, ADF the ring around the bright-field disk.
-
-    Parameters
-    ----------
-    specimen : Specimen
-    beam : Beam
-    cancel : Event
-        When set, the computation ends soon with a `CancelledError`.
-    progress : callable, optional
-        Called with the fraction done, 0 to 1.
-    **options
-        Passed to `esteemcore.simulate.bank`.
-    """
-    share = None if progress is None else lambda done: progress(_BANK_SHARE * done)
-    bank = simulate.bank(specimen, beam, progress=share, cancel=cancel, **options)
-    shape = bank.outside.shape
-    places = np.argwhere(np.ones(shape, bool)) * bank.spacing_nm
-    try:
-        haadf = simulate.haadf_image(specimen, beam, places)
-    except ParameterError:
-        haadf = simulate.haadf_image(specimen, beam, places, inner_angle_mrad=beam.semiangle_mrad)
-    bright = simulate.bright_field_image(bank, places, max_angle_mrad=beam.semiangle_mrad / 2)
-    ring = simulate.bright_field_image(
-        bank, places, inner_angle_mrad=1.05 * beam.semiangle_mrad, max_angle_mrad=bank.max_angle_mrad
-    )
-    if cancel.is_set():
-        raise CancelledError("the diffraction patterns are not needed any more")
-    _ = bank.alias  # made when first used, which would hold up the first frame
-    images = {"HAADF": haadf, "BF": bright, "ADF": np.maximum(ring, 0)}
-    return Scene(bank, {name: image.reshape(shape) for name, image in images.items()})
-
-
 class SpecimenStage:
-    """Holds a specimen and keeps its scene up to date.
+    """Holds a specimen with what it has suffered, and keeps its scene up to date.
 
     A change of specimen or optics starts the computation in a thread. Until it is done, `latest` is the scene of
     before and `status` says what is going on; `current` is None.
@@ -98,7 +29,7 @@ class SpecimenStage:
     Parameters
     ----------
     specimen : str
-        One of `esteemcore.simulate.SPECIMENS`.
+        One of `esteemcore.simulate.COMPOSITIONS`.
     thickness_nm : float, optional
         Its thickness in nm.
     scene_options : dict, optional
@@ -108,6 +39,8 @@ class SpecimenStage:
     ----------
     changed_event : Event
         Fired (from any thread) when `status` has changed.
+    suffered : DamageMap or None
+        What the specimen has suffered so far; None while it cannot be damaged.
     """
 
     def __init__(
@@ -118,7 +51,8 @@ class SpecimenStage:
     ) -> None:
         self.changed_event = Event.Event()
         self._options = scene_options or {}
-        self._specimen = simulate.specimen(specimen, thickness_nm)
+        self._sample = sample(specimen, thickness_nm)
+        self.suffered: simulate.DamageMap | None = None
         self._beam: simulate.Beam | None = None
         self._latest: Scene | None = None
         self._error: EsteemError = StreamError("")
@@ -132,8 +66,22 @@ class SpecimenStage:
 
     @property
     def specimen(self) -> simulate.Specimen:
+        """The potential of the specimen in the beam; empty where only its composition is known."""
+        return self._sample.potential
+
+    @property
+    def sample(self) -> Sample:
         """The specimen in the beam."""
-        return self._specimen
+        return self._sample
+
+    @property
+    def damage(self) -> simulate.Damage | None:
+        """How the specimen suffers, or None if nothing harms it; when it is set, the specimen is a new one."""
+        return None if self.suffered is None else self.suffered.damage
+
+    @damage.setter
+    def damage(self, damage: simulate.Damage | None) -> None:
+        self.suffered = None if damage is None else simulate.DamageMap(damage)
 
     @property
     def status(self) -> str:
@@ -166,10 +114,11 @@ class SpecimenStage:
             return scene if self._is_wanted(scene) else None
 
     def select(self, name: str, thickness_nm: float | None = None) -> None:
-        """Put another specimen into the beam, see `esteemcore.simulate.specimen`."""
-        specimen = simulate.specimen(name, thickness_nm)
+        """Put another specimen into the beam, which has suffered nothing yet; see `esteem_sim.scene.sample`."""
+        chosen = sample(name, thickness_nm)
         with self._changed:
-            self._specimen = specimen
+            self._sample = chosen
+            self.damage = self.damage
             beam = self._beam
         if beam is not None:
             self.illuminate(beam)
@@ -224,44 +173,44 @@ class SpecimenStage:
             thread.join()
 
     def _is_wanted(self, scene: Scene | None) -> bool:
-        return scene is not None and scene.bank.specimen is self._specimen and scene.bank.beam == self._beam
+        return scene is not None and scene.sample is self._sample and scene.bank.beam == self._beam
 
     def _same(self, task: Task | None) -> bool:
-        return task is not None and task[0] is self._specimen and task[1] == self._beam
+        return task is not None and task[0] is self._sample and task[1] == self._beam
 
     def _work(self) -> None:
         while True:
             with self._changed:
-                beam, specimen = self._beam, self._specimen
+                beam, chosen = self._beam, self._sample
                 if self._closed or beam is None or self._same(self._failed) or self._is_wanted(self._latest):
                     self._thread = self._working_on = None
                     return
                 self._cancel.clear()
-                self._working_on = (specimen, beam)
+                self._working_on = (chosen, beam)
             optics = f"{beam.energy_kev:g} kV and {beam.semiangle_mrad:g} mrad"
-            work = f"computing diffraction of {specimen.name} at {optics}"
+            work = f"computing diffraction of {chosen.name} at {optics}"
             _logger.info(work)
             self._say(f"{work}: 0 %")
             began = time.monotonic()
             try:
                 progress = functools.partial(self._say_progress, work)
-                scene = make_scene(specimen, beam, self._cancel, progress, **self._options)
+                scene = make_scene(chosen, beam, self._cancel, progress, **self._options)
             except CancelledError:
                 continue
             except Exception as error:
-                self._fail(error, beam, specimen)
+                self._fail(error, beam, chosen)
                 continue
             with self._changed:
                 self._latest = scene
                 self._changed.notify_all()
-            ready = f"diffraction patterns of {specimen.name} are ready ({time.monotonic() - began:.1f} s)"
+            ready = f"diffraction patterns of {chosen.name} are ready ({time.monotonic() - began:.1f} s)"
             _logger.info(ready)
             self._say(ready)
 
-    def _fail(self, error: Exception, beam: simulate.Beam, specimen: simulate.Specimen) -> None:
+    def _fail(self, error: Exception, beam: simulate.Beam, chosen: Sample) -> None:
         reason = error if isinstance(error, EsteemError) else StreamError(f"{type(error).__name__}: {error}")
         with self._changed:
-            self._failed, self._error = (specimen, beam), reason
+            self._failed, self._error = (chosen, beam), reason
             self._changed.notify_all()
         _logger.info("the diffraction patterns cannot be computed: %s", reason)
         self._say(f"the diffraction patterns cannot be computed: {reason}")

@@ -30,6 +30,8 @@ KINDS = (
     "scan_hardware_source",
     "camera_hardware_source",
     "ronchigram_camera_hardware_source",
+    "eels_camera_hardware_source",
+    "eds_camera_hardware_source",
 )
 
 
@@ -75,7 +77,10 @@ def test_the_plug_in_registers_and_leaves_no_trace(kit: None, times: int) -> Non
         assert configuration is not None
         assert manager.get_hardware_source_for_hardware_source_id("esteem_scan") is configuration.scan_source
         assert manager.get_hardware_source_for_hardware_source_id(esteem_sim.CAMERA_ID) is configuration.camera_source
+        assert manager.get_hardware_source_for_hardware_source_id(esteem_sim.EELS_ID) is configuration.eels_source
+        assert manager.get_hardware_source_for_hardware_source_id(esteem_sim.EDS_ID) is configuration.eds_source
         assert instrument.scan_controller is configuration.scan_source
+        assert instrument.eels_camera is configuration.eels_source
         assert instrument.is_blanked
         esteem_simulator.stop()
         esteem_simulator.stop()
@@ -120,6 +125,7 @@ def test_it_lives_beside_the_kits_simulator(swift: Any, tmp_path: Path) -> None:
             assert Registry.get_component("stem_controller") is theirs.instrument, "theirs stays the default"
             assert ours.instrument.scan_controller is ours.scan_source
             assert ours.instrument.ronchigram_camera is ours.camera_source
+            assert ours.instrument.eels_camera is ours.eels_source
             assert theirs.instrument.scan_controller is context.scan_hardware_source
             assert theirs.instrument.ronchigram_camera is context.camera_hardware_source
             parameters = esteem_sim.scan_parameters("shuffled", pixel_size=(8, 8), pixel_time_us=10.0)

@@ -23,7 +23,8 @@ def bench(microscope: Any, tmp_path: Path) -> Iterator[Bench]:
 
 
 def test_the_panel_offers_what_there_is(bench: Bench) -> None:
-    assert [d.name for d in bench.model.detectors] == ["HAADF", "BF", "ADF", "Esteem One-Bit Camera"]
+    cameras = ["Esteem One-Bit Camera", "Esteem EDS Detector", "Esteem EELS Camera"]
+    assert [d.name for d in bench.model.detectors] == ["HAADF", "BF", "ADF", *cameras]
     assert [d.name for d in bench.model.chosen] == ["HAADF"]
     bench.choose()
     assert "at least one image signal" in bench.model.warning.value
