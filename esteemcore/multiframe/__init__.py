@@ -3,6 +3,7 @@
 from esteemcore.multiframe.acquire import AcquiredFrame, FrameRequest, SeriesResult, acquire_series
 from esteemcore.multiframe.after import MailSettings, run_script, send_mail
 from esteemcore.multiframe.compensation import DriftCompensation, expected_drift
+from esteemcore.multiframe.counted import CountedSpectra
 from esteemcore.multiframe.energies import EnergySettings
 from esteemcore.multiframe.follow import LiveFollower
 from esteemcore.multiframe.frame_values import VISIT_ORDER, sum_subpixels
@@ -33,6 +34,7 @@ __all__ = [
     "VISIT_ORDER",
     "AcquiredFrame",
     "ComponentCount",
+    "CountedSpectra",
     "DriftCompensation",
     "ElementMap",
     "EnergySettings",

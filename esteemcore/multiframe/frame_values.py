@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from esteemcore._core.errors import ParameterError, StreamError
+from esteemcore._core.errors import StreamError
 from esteemcore.events import SparseSI
+from esteemcore.multiframe.counted import upright_events
 from esteemcore.multiframe.orders import FrameOrder
 from esteemcore.multiframe.plan import SeriesPlan
 
@@ -41,18 +42,18 @@ def upright(taken: Mapping[str, Any], plan: SeriesPlan, order: FrameOrder) -> di
         raise StreamError(f"the frame has {', '.join(sorted(taken)) or 'no signal'}; {lacking} did not come")
     n, values = plan.settings.subpixels, dict[str, Any]()
     for name, value in taken.items():
-        if isinstance(value, SparseSI):
-            if n > 1 or order.quarter_turns:
-                raise ParameterError(f"{name} comes as events: scan it without sub-pixels and without turns")
-            values[name] = value
-            continue
-        array = np.asarray(value)
+        array = value if isinstance(value, SparseSI) else np.asarray(value)
         if array.shape[:2] != order.shape:
             raise StreamError(
                 f"the frame of {name} has {' x '.join(map(str, array.shape[:2]))} places, but "
                 f"{' x '.join(map(str, order.shape))} were scanned; it is not stored"
             )
-        values[name] = sum_subpixels(order.upright(array), n, plan.signals[name].dtype)
+        dtype = plan.signals[name].dtype
+        if isinstance(array, SparseSI):
+            is_straight = n == 1 and not order.quarter_turns
+            values[name] = array if is_straight else upright_events(array, order, n, dtype)
+        else:
+            values[name] = sum_subpixels(order.upright(array), n, dtype)
     return values
 
 

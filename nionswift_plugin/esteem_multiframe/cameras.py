@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from esteemcore import io, multiframe, stream
+from esteemcore import events, io, multiframe, stream
 from esteemcore.errors import CancelledError, EsteemError, StreamError
 from nionswift_plugin.esteem_multiframe.detectors import Detector
 from nionswift_plugin.esteem_scan import devices
@@ -18,6 +18,8 @@ from nionswift_plugin.esteem_scan.scan_plan import ScanPlan, synchronized
 from nionswift_plugin.esteem_scan.words import sentence
 
 Images = dict[int, NDArray[Any]]
+COUNTS = "counts"
+"""Camera parameter that asks an X-ray detector for whole numbers."""
 
 
 def take(
@@ -27,8 +29,8 @@ def take(
     request: multiframe.FrameRequest,
     plan: multiframe.SeriesPlan,
     stop: threading.Event,
-) -> tuple[Images, NDArray[np.float32] | None]:
-    """Return what each channel of the scan device measured, and the spectra.
+) -> tuple[Images, NDArray[np.float32] | events.SparseSI | None]:
+    """Return what each channel of the scan device measured, and the spectra; those of an X-ray detector as events.
 
     Frames of a 4D camera go into a container of their own, ``camera_NNNNN.esteem`` in the folder of the region.
 
@@ -79,6 +81,15 @@ def take(
         return {index: values.reshape(shape) for index, values in sink.images(pattern.order).items()}
 
     chosen = camera_parameters(camera, dwell_s)
+    if camera.is_counted:
+        gathered = multiframe.CountedSpectra(shape, camera.channels)
+
+        def count(chunk: stream.Chunk) -> None:
+            if chunk.frames is not None:
+                gathered.add(chunk.index, chunk.frames.reshape(len(chunk), -1, camera.channels).sum(axis=1))
+
+        return grab(chosen, count), gathered.result()
+
     if camera.kind == "spectra":
         spectra = np.zeros((shape[0] * shape[1], camera.channels), np.float32)
 
@@ -110,6 +121,8 @@ def camera_parameters(camera: Detector, dwell_s: float) -> Any:
     parameters = camera.source.get_current_frame_parameters()
     parameters.exposure_ms = dwell_s * 1e3
     parameters.set_parameter(devices.PACKED, camera.kind == "frames")
+    if camera.is_counted:
+        parameters.set_parameter(COUNTS, True)
     return parameters
 
 

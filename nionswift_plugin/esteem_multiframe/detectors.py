@@ -16,7 +16,9 @@ from nionswift_plugin.esteem_scan import devices
 
 MOST_CAMERAS = 1
 """Cameras that can drive a scan at a time."""
-SPECTRA = ("eels", "eds")
+COUNTS = "eds"
+"""Value of ``signal_type`` of X-ray detectors: whole counts, stored as events."""
+SPECTRA = ("eels", COUNTS)
 """Values of ``signal_type`` of camera devices that give a spectrum, or rows that add up to one, for each place."""
 
 
@@ -49,6 +51,11 @@ class Detector:
     def channels(self) -> int:
         """Number of channels of a spectrum."""
         return self.energy.size if self.energy is not None else 0
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it is an X-ray detector, whose counts are stored as events."""
+        return self.kind == "spectra" and self.source.camera.signal_type == COUNTS
 
     @property
     def key(self) -> str:
@@ -120,7 +127,8 @@ def signals(
     shape : (int, int)
     pixel_size_nm : float
     compress : bool
-        Store spectra in our lossless codec; without it by zstd, which every reader of Zarr knows.
+        Store spectra in our lossless codec; without it by zstd, which every reader of Zarr knows. Events are always
+        stored as events.
     """
     axes = tuple(
         io.Axis(name, size, pixel_size_nm, -pixel_size_nm * (size - 1) / 2, "nm")
@@ -132,9 +140,10 @@ def signals(
         if detector.kind != "frames":
             made[detector.key] = io.SeriesSignal(
                 (*shape, *(axis.size for axis in more)),
-                np.float32,
+                np.uint16 if detector.is_counted else np.float32,
                 (*axes, *more),
-                codec=None if compress else "zstd",
+                kind="events" if detector.is_counted else "dense",
+                codec=None if compress or detector.is_counted else "zstd",
                 metadata={"unit": "counts"},
             )
     return made

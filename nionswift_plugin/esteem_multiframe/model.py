@@ -18,7 +18,7 @@ from nionswift_plugin.esteem_scan import devices
 from nionswift_plugin.esteem_scan.event_loop import NewestFirst, UserInterfaceCalls
 from nionswift_plugin.esteem_scan.words import sentence
 
-SLOTS = 6
+SLOTS = 8
 """Signals that the panel can offer."""
 
 _VALUES: dict[str, Any] = {

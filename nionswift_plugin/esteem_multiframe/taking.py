@@ -60,7 +60,7 @@ class Taker:
         instrument: devices.FreeOrderInstrument = self._source.stem_controller
         return instrument
 
-    def take(self, request: multiframe.FrameRequest) -> dict[str, NDArray[Any]]:
+    def take(self, request: multiframe.FrameRequest) -> dict[str, Any]:
         """Acquire a frame.
 
         Raises
@@ -92,7 +92,7 @@ class Taker:
             raise StreamError(
                 f"nothing came from {', '.join(lacking)}{why}; look whether the detector is inserted and on"
             )
-        taken = {channel.key: images[channel.channel] for channel in self._channels}
+        taken: dict[str, Any] = {channel.key: images[channel.channel] for channel in self._channels}
         if self._camera is not None and spectra is not None:
             taken[self._camera.key] = spectra
         return taken

@@ -76,11 +76,11 @@ def opened(microscope: Any, folder: Path) -> Iterator[Bench]:
 
 
 @contextlib.contextmanager
-def spectrometer(bench: Bench, name: str = "EELS") -> Iterator[OneBitCamera]:
-    """Let there be a camera whose rows add up to a spectrum."""
+def spectrometer(bench: Bench, name: str = "EELS", kind: str = "eels") -> Iterator[OneBitCamera]:
+    """Let there be a camera whose rows add up to a spectrum; of kind "eds" an X-ray detector."""
     instrument = bench.microscope.instrument
     camera = OneBitCamera("fake_eels", name, instrument)
-    camera.camera_type = camera.signal_type = "eels"
+    camera.camera_type = camera.signal_type = kind
     camera.is_paced = False
     module = CameraDevice.CameraModule(str(instrument.instrument_id), camera, camera_settings("fake_eels"))
     Registry.register_component(module, {"camera_module"})

@@ -207,6 +207,28 @@ def test_spectra_are_recorded_with_the_images(bench: Bench) -> None:
     assert "EELS" not in [d.name for d in bench.model.detectors]
 
 
+@pytest.mark.parametrize(("order", "subpixels"), [("raster", 1), ("turned raster", 2)])
+def test_xrays_are_recorded_as_events(bench: Bench, order: str, subpixels: int) -> None:
+    with spectrometer(bench, "EDS", "eds"):
+        bench.choose("HAADF", "EDS")
+        bench.model.dwell_us.value, bench.model.frames.value = 80.0 * subpixels**2, 2
+        bench.model.width_nm.value = 0.8
+        bench.model.order_index.value = multiframe.ORDERS.index(order)
+        bench.model.subpixels.value = subpixels
+        bench.settle()
+        assert bench.acquire().startswith("Done: 2 of 2 frames"), bench.handler.message.value
+        for number in range(2):
+            found = bench.region.frame(number)["EDS"]
+            assert isinstance(found, events.SparseSI)
+            assert (found.shape, found.dtype) == ((16, 8, 256), np.uint16)
+            assert found.count.sum() > 0
+        signal = io.load(bench.region.parts[0][1]).signals["EDS"]
+        assert signal.kind == "events"
+        # as many electrons as dwell and current bring, in each pixel alike
+        counts = bench.region.frame(1)["EDS"].to_dense().sum(axis=2)
+        assert counts.std() < 2 * np.sqrt(counts.mean())
+
+
 def test_abort_keeps_what_is_stored_and_blanks(bench: Bench) -> None:
     bench.model.frames.value = 1000
     bench.handler.acquire_button.on_clicked()
