@@ -10,6 +10,7 @@ from esteemcore.simulate.edges import EDGES, FINE_STRUCTURE, Edge, edges_of
 from esteemcore.simulate.images import bright_field_image, haadf_image
 from esteemcore.simulate.interpolation import interpolate_cell
 from esteemcore.simulate.phases import ELEMENTS, PHASES, Phase
+from esteemcore.simulate.polycrystal import Polycrystal, polycrystal
 from esteemcore.simulate.sampler import FrameSampler, scan_to_specimen
 from esteemcore.simulate.specimen import SPECIMENS, Specimen, specimen
 from esteemcore.simulate.spectra_eds import EdsDetector, EdsSampler
@@ -40,6 +41,7 @@ __all__ = [
     "EelsSampler",
     "FrameSampler",
     "Phase",
+    "Polycrystal",
     "ScanDistortion",
     "Shell",
     "Specimen",
@@ -51,6 +53,7 @@ __all__ = [
     "haadf_image",
     "interpolate_cell",
     "phase_truth",
+    "polycrystal",
     "scan_to_specimen",
     "specimen",
 ]

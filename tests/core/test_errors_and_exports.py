@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import esteemcore
-from esteemcore import codec, errors, events, lowrank, multiframe, optics, register, spectral, stream
+from esteemcore import codec, diffraction, errors, events, lowrank, multiframe, optics, register, spectral, stream
 
 TREE = {
     errors.EsteemError: Exception,
@@ -26,6 +26,7 @@ EXPORTED = {
     esteemcore: {
         "__version__",
         "codec",
+        "diffraction",
         "errors",
         "events",
         "fourd",
@@ -68,6 +69,7 @@ EXPORTED = {
         "encode_events",
         "encode_lossless",
     },
+    diffraction: {"DiskTable", "Disks", "InnerStructure", "bragg_vector_map", "find_disks", "learn_structure"},
     events: {"EventTable", "SparseSI", "events_from_frames", "events_from_packed", "pack_bits", "unpack_bits"},
     lowrank: {"Components", "RowBlocks", "noise_weights", "pca", "truncated_svd"},
     multiframe: {

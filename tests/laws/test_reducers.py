@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from esteemcore import events, fourd, stream
+from esteemcore import diffraction, events, fourd, stream
 
 SCAN, FRAME = (3, 4), (16, 16)
 GEOMETRY = fourd.Geometry(scan_step_nm=0.05, beam_energy_kev=200, semiangle_mrad=15, pixel_mrad=3.0, rotation_deg=20)
@@ -23,6 +23,7 @@ REDUCERS = {
     ),
     "CenterOfMass": fourd.CenterOfMass(GEOMETRY),
     "SingleSideband": fourd.SingleSideband(GEOMETRY, bins=24),
+    "Disks": diffraction.Disks(2.0, significance=2.0),
 }
 
 
@@ -78,7 +79,8 @@ def split(chunk: stream.Chunk, at: list[int]) -> list[stream.Chunk]:
 def test_every_reducer_is_under_the_law() -> None:
     found = {
         name
-        for name, thing in inspect.getmembers(fourd, inspect.isclass)
+        for package in (diffraction, fourd)
+        for name, thing in inspect.getmembers(package, inspect.isclass)
         if all(hasattr(thing, method) for method in ("init", "update", "merge", "result", "dump", "load"))
     }
     assert found == set(REDUCERS)

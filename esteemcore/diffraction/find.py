@@ -1,0 +1,95 @@
+"""Bragg disks of a whole data set."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from esteemcore import stream
+from esteemcore._core import checks
+from esteemcore._core.progress import ProgressFunction
+from esteemcore.diffraction.data4d import pieces, spec_of
+from esteemcore.diffraction.disks import Disks
+from esteemcore.diffraction.structure import InnerStructure, learn_structure
+from esteemcore.diffraction.table import DiskTable
+
+
+def find_disks(
+    data4d: Any,
+    radius_px: float,
+    *,
+    significance: float = 4.0,
+    center: tuple[float, float] | None = None,
+    mask: ArrayLike | None = None,
+    distortion: ArrayLike | None = None,
+    passes: int = 2,
+    threads: int | None = None,
+    progress: ProgressFunction | None = None,
+    cancel: threading.Event | None = None,
+) -> DiskTable:
+    """Find the Bragg disks of every frame, each with its place to a fraction of a pixel and the error of that.
+
+    Parameters
+    ----------
+    data4d : array, shape (y, x, ky, kx)
+        Counts of electrons, of any integer or real dtype. Memory maps, Zarr, HDF5 and Dask arrays are read piece by
+        piece. For packed or event frames send the reducer `Disks` through a stream.
+    radius_px : float
+        Radius of a disk in detector px: the semi-angle of the probe.
+    significance, center, mask, distortion, threads
+        See `Disks`.
+    passes : {1, 2}
+        2: after a first pass, what the disks of each reflection have in common is learnt (`learn_structure`), and all
+        disks are fitted again with it, which makes the places of faint disks some 20 % surer. 1 takes half the time.
+    progress : callable, optional
+        Called with the fraction done, 0 to 1.
+    cancel : threading.Event, optional
+        When set, the work stops with `esteemcore.errors.CancelledError`.
+
+    Returns
+    -------
+    DiskTable
+        One row per disk. `DiskTable.notes` says what is wrong: no disks, saturated pixels, another radius.
+
+    Raises
+    ------
+    ParameterError
+        If the data are not (y, x, ky, kx), hold values that are not finite outside the mask, or the disks do not fit on
+        the frames.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from esteemcore import diffraction
+    >>> y, x = np.mgrid[:32, :32]
+    >>> frame = np.round(1 + 30 / (1 + np.exp(3 * (np.hypot(y - 12.3, x - 18.6) - 4))))
+    >>> table = diffraction.find_disks(frame[None, None], radius_px=4)
+    >>> len(table), round(float(table.y[0]), 1), round(float(table.x[0]), 1)
+    (1, 12.3, 18.6)
+    """
+    checks.integer("passes", passes, minimum=1, maximum=2)
+    spec = spec_of(data4d)
+    structure: InnerStructure | None = None
+    for done in range(passes):
+        reducer = Disks(
+            radius_px,
+            significance=significance,
+            center=center,
+            mask=mask,
+            distortion=distortion,
+            structure=structure,
+            threads=threads,
+        )
+        steps = None if progress is None else _part(progress, done, passes)
+        found = stream.run({"disks": reducer}, spec, pieces(data4d), progress=steps, cancel=cancel)
+        table: DiskTable = found["disks"]
+        if done + 1 < passes:
+            structure = learn_structure(table, spec.frame_shape, reducer.radius_px)
+    return table
+
+
+def _part(progress: ProgressFunction, done: int, passes: int) -> ProgressFunction:
+    """Return what reports the progress of one of several passes."""
+    return lambda fraction: progress((done + fraction) / passes)

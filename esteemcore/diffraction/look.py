@@ -1,0 +1,153 @@
+"""What disks are looked for: everything that the compiled loops need to know about them, prepared once."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+EDGE_PX = 2.0
+"""Width of the edge of a disk: a smooth step, as the pixels and the point spread of a camera leave of a sharp one."""
+INNER_MARGIN_PX = 0.25
+"""By how much the disk whose counts are summed is larger than the radius."""
+OUTER_RADII = 1.75
+"""Radius of the disk whose outer part tells the background, in radii."""
+SPACING_RADII = 1.6
+"""Least distance of two disks that are found on their own, in radii."""
+SPECKLE = 0.05
+"""Relative variation of a diffuse background over the area of a disk that is not noise of counting."""
+USUAL_INSIDE = (0.35, 0.35, 0.1)
+"""Spread of the shape of disks before anything is known: by how much they are brighter at the lower and at the right
+edge than in the middle, relative; and by how much the background grows outward per px, relative."""
+MOST_DISKS = 256
+"""Disks in a frame at most."""
+ITERATIONS = 6
+"""Steps of the fit at most."""
+
+
+class Look(NamedTuple):
+    """What the compiled loops need; masks and maps have the shape of a frame (ky, kx).
+
+    Attributes
+    ----------
+    valid : ndarray of bool
+        Pixels that count; ``masked`` is 1 where there are others.
+    inner_span, outer_span : ndarray of int64
+        Half widths of the rows of the disks that are summed.
+    area, share : ndarray of float64
+        Valid pixels of the inner disk round each pixel, and their share of those of the outer one; 0 where no disk can
+        be found.
+    whole : float
+        Pixels of a whole inner disk.
+    least, low, spacing, speckle : float
+        Least significance, least counts, least distance in radii, relative variation of the background.
+    axis : ndarray of float64, shape (2,)
+        The direct beam (row, column); NaN for the brightest disk.
+    radius, edge, electrons, reach : float
+        Radius and edge in px, electrons of a disk per height, reach of the window of a fit in px.
+    to_circle, to_ellipse : ndarray of float64, shape (2, 2)
+        From detector to round coordinates (row, column), and back.
+    usual_sd : ndarray of float64, shape (3,)
+        Spread of the shape where it is not known.
+    reflections, inside, inside_sd : ndarray of float64, shapes (k, 2), (k, 3), (k, 3)
+        Places from the direct beam at which the shape of a disk is known, the shape, and how well.
+    """
+
+    valid: NDArray[np.bool_]
+    masked: int
+    pad: int
+    inner_span: NDArray[np.int64]
+    outer_span: NDArray[np.int64]
+    area: NDArray[np.float64]
+    share: NDArray[np.float64]
+    whole: float
+    least: float
+    low: float
+    spacing: float
+    speckle: float
+    axis: NDArray[np.float64]
+    radius: float
+    edge: float
+    electrons: float
+    reach: float
+    to_circle: NDArray[np.float64]
+    to_ellipse: NDArray[np.float64]
+    usual_sd: NDArray[np.float64]
+    reflections: NDArray[np.float64]
+    inside: NDArray[np.float64]
+    inside_sd: NDArray[np.float64]
+    iterations: int
+    most: int
+
+
+def half_widths(radius: float) -> NDArray[np.int64]:
+    """Return the half widths of the rows of a disk, from the uppermost to the lowest."""
+    reach = math.floor(radius)
+    rows = np.arange(-reach, reach + 1)
+    return np.floor(np.sqrt(radius**2 - rows**2)).astype(np.int64)
+
+
+def _pixels(valid: NDArray[np.bool_], span: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return how many valid pixels the disk round each pixel has."""
+    reach = len(span) // 2
+    column = np.arange(-reach, reach + 1)
+    disk = (np.abs(column) <= span[:, None]).astype(np.float64)
+    counted: NDArray[np.float64] = ndimage.convolve(valid.astype(np.float64), disk, mode="constant")
+    return np.round(counted)
+
+
+def electrons_per_height(radius: float, edge: float = EDGE_PX) -> float:
+    """Return the integral over a disk of height 1 with a smooth edge."""
+    r = (np.arange(4096) + 0.5) * (radius + edge) / 4096
+    s = np.clip(0.5 - (r - radius) / edge, 0, 1)
+    return float((2 * np.pi * r * s**2 * (3 - 2 * s)).sum() * (radius + edge) / 4096)
+
+
+def make_look(
+    valid: NDArray[np.bool_],
+    radius: float,
+    significance: float,
+    to_ellipse: NDArray[np.float64],
+    center: NDArray[np.float64],
+    known: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+) -> Look:
+    """Return what is looked for, from checked parameters."""
+    inner_span, outer_span = half_widths(radius + INNER_MARGIN_PX), half_widths(radius * OUTER_RADII)
+    if len(outer_span) < len(inner_span) + 2:  # tiny disks: the ring must have pixels
+        outer_span = half_widths(len(inner_span) // 2 + 1.5)
+    area, all_of_it = _pixels(valid, inner_span), _pixels(valid, outer_span)
+    whole = float((2 * inner_span + 1).sum())
+    around = float((2 * outer_span + 1).sum()) - whole
+    usable = (area >= 0.75 * whole) & (all_of_it - area >= 0.3 * around) & valid
+    share = np.zeros(valid.shape)
+    np.divide(area, all_of_it, out=share, where=usable)
+    least_share = share[usable].min() if usable.any() else 1.0
+    low = significance**2 / (2 * -math.log(least_share)) if least_share < 1 else np.inf
+    return Look(
+        valid,
+        int(not valid.all()),
+        len(outer_span) // 2 + 1,
+        inner_span,
+        outer_span,
+        area,
+        share,
+        whole,
+        significance,
+        low,
+        SPACING_RADII,
+        SPECKLE,
+        center,
+        radius,
+        EDGE_PX,
+        electrons_per_height(radius),
+        1.1 * radius + 2.8,
+        np.linalg.inv(to_ellipse),
+        to_ellipse,
+        np.array(USUAL_INSIDE),
+        *known,
+        ITERATIONS,
+        MOST_DISKS,
+    )

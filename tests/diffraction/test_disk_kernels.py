@@ -1,0 +1,177 @@
+"""Every compiled loop of the disks against a NumPy twin."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage, stats
+
+from esteemcore.diffraction import _fit_kernels, _frame_kernels, _score_kernels, look
+
+NOTHING = np.zeros((0, 2)), np.zeros((0, 3)), np.zeros((0, 3))
+
+
+def looking(shape=(40, 47), radius=4.0, significance=4.0, valid=None, distortion=None, center=(np.nan, np.nan)):
+    valid = np.ones(shape, bool) if valid is None else valid
+    matrix = np.eye(2) if distortion is None else distortion
+    return look.make_look(valid, radius, significance, matrix, np.array(center, float), NOTHING)
+
+
+def disk(span):
+    reach = len(span) // 2
+    return (np.abs(np.arange(-reach, reach + 1)) <= span[:, None]).astype(float)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32])
+@pytest.mark.parametrize("rows", [40, 41, 42, 43])
+def test_sums_over_disks_are_convolutions(rng, dtype, rows) -> None:
+    frame = rng.poisson(3, (rows, 47)).astype(dtype)
+    seen = looking(frame.shape)
+    prefix = np.zeros((rows + 2 * seen.pad, 47 + 2 * seen.pad + 1), np.float64 if dtype == np.float32 else np.int32)
+    _score_kernels.sum_rows(frame, seen.pad, prefix)
+    for span in (seen.inner_span, seen.outer_span):
+        twin = ndimage.convolve(frame.astype(float), disk(span), mode="constant")
+        out = np.zeros(frame.shape, prefix.dtype)
+        _score_kernels.sum_disks(prefix, seen.pad, span, out)
+        np.testing.assert_allclose(out, twin, atol=1e-6)
+        for y, x in ((0, 0), (rows - 1, 46), (17, 5)):
+            assert _score_kernels.sum_disk(prefix, seen.pad, span, y, x) == pytest.approx(twin[y, x])
+
+
+def test_significance_is_that_of_a_binomial_share() -> None:
+    """Counts in the disk, given those in both, are binomial: the score is their signed deviance."""
+    for inner, outer, share in ((20, 30, 0.3), (9, 9, 0.35), (400, 1000, 0.33)):
+        twin = 2 * (stats.binom.logpmf(inner, outer, inner / outer) - stats.binom.logpmf(inner, outer, share))
+        assert _score_kernels.significance(inner, outer, share, 0.0) == pytest.approx(twin**0.5)
+    assert _score_kernels.significance(10, 30, 0.35, 0.0) == 0
+    assert _score_kernels.significance(400, 1000, 0.33, 0.05) < _score_kernels.significance(400, 1000, 0.33, 0.0)
+
+
+@pytest.mark.parametrize("rate", [0.05, 3.0])
+def test_the_scores_of_all_places(rng, rate) -> None:
+    """With few counts the outer sums are made one by one, with many all at once: the scores are the same."""
+    frame = rng.poisson(rate, (40, 47)).astype(np.uint16)
+    frame[18:24, 20:26] += rng.poisson(3, (6, 6)).astype(np.uint16)
+    seen = looking(frame.shape, significance=2.0)
+    inner, outer = (ndimage.convolve(frame.astype(float), disk(s), mode="constant") for s in seen[3:5])
+    twin = np.zeros(frame.shape)
+    for y, x in np.argwhere(seen.share > 0):
+        twin[y, x] = _score_kernels.significance(inner[y, x], outer[y, x], seen.share[y, x], seen.speckle)
+    twin[twin < 2.0] = 0
+    prefix = np.zeros((40 + 2 * seen.pad, 47 + 2 * seen.pad + 1), np.int32)
+    _score_kernels.sum_rows(frame, seen.pad, prefix)
+    found, score, place = np.zeros(frame.shape, np.int32), np.zeros(frame.shape), np.zeros(frame.size, np.int64)
+    n = _score_kernels.score_frame(prefix, seen, found, np.zeros(frame.shape, np.int32), score, place)
+    np.testing.assert_allclose(score, twin, atol=1e-12)
+    assert sorted(place[:n]) == np.flatnonzero(twin).tolist()
+
+
+def test_the_best_places_are_maxima_that_keep_their_distance(rng) -> None:
+    score = ndimage.gaussian_filter(rng.random((60, 70)), 2.0)
+    score = np.where(score > np.quantile(score, 0.7), score, 0)
+    seen = looking((60, 70))
+    place, best = np.flatnonzero(score), np.zeros(look.MOST_DISKS, np.int64)
+    n = _score_kernels.best_places(score, place, len(place), seen, best)
+    values = score.ravel()[best[:n]]
+    assert n > 5
+    assert (np.diff(values) <= 0).all()
+    y, x = np.divmod(best[:n], 70)
+    spacing = np.hypot(y[:, None] - y, x[:, None] - x)[~np.eye(n, dtype=bool)]
+    assert spacing.min() >= look.SPACING_RADII * 4
+    reach = max(1, int(0.5 * look.SPACING_RADII * 4))
+    highest = ndimage.maximum_filter(score, 2 * reach + 1)
+    np.testing.assert_array_equal(values, highest.ravel()[best[:n]])
+
+
+def rates(p, ys, xs, outward, radius, edge, matrix):
+    """The model of the fit."""
+    background, height, tilt_u, tilt_v, slope, y0, x0 = p
+    u, v = matrix @ np.stack([ys - y0, xs - x0])
+    s = np.clip(0.5 - (np.hypot(u, v) - radius) / edge, 0, 1)
+    under = background * (1 + slope * (ys * outward[0] + xs * outward[1]) / 4) ** 4
+    return under + (height + (tilt_u * u + tilt_v * v) / radius) * s**2 * (3 - 2 * s)
+
+
+def test_the_fit_finds_the_likeliest_disk(rng) -> None:
+    """Gradient zero at the result, and the errors are those of the Fisher information of the model."""
+    matrix = np.array([[1.03, 0.02], [0.02, 0.98]])
+    seen = looking((31, 31), radius=5.0, distortion=np.linalg.inv(matrix))._replace(iterations=60)
+    ys, xs = (a.ravel().astype(np.float32) for a in np.mgrid[-9:10, -9:10])
+    outward, true = np.array([0.6, 0.8]), np.array([2.0, 30.0, 6.0, -9.0, -0.05, 0.3, -0.4])
+    counts = rng.poisson(rates(true, ys, xs, outward, 5.0, seen.edge, matrix)).astype(np.float32)
+    n, p, result = ys.size, np.zeros(7), np.zeros(7)
+    work, others = np.zeros((16, n), np.float32), np.zeros(n, np.float32)
+    mean, sd = np.zeros(3), np.array([0.35, 0.35, 0.1])
+    start = np.array([25.0, 0.0, 0.0])
+    assert _fit_kernels.fit_disk(ys, xs, counts, others, n, start, outward, mean, sd, seen, work, p, result)
+
+    def loss(q):
+        model = rates(q, ys, xs, outward, 5.0, seen.edge, matrix)
+        return (counts * np.log(model) - model).sum()
+
+    step = 1e-4 * np.array([1, 10, 10, 10, 0.1, 1, 1])
+    gradient = np.array([(loss(p + s) - loss(p - s)) for s in np.diag(step)]) / (2 * step)
+    gradient[2:4] -= p[2:4] / (0.35 * p[1]) ** 2
+    gradient[4] -= p[4] / 0.1**2
+    derivative = np.array(
+        [(rates(p + s, ys, xs, outward, 5.0, seen.edge, matrix) - rates(p - s, ys, xs, outward, 5.0, seen.edge, matrix))
+         for s in np.diag(step)]
+    ) / (2 * step[:, None])  # fmt: skip
+    information = derivative / rates(p, ys, xs, outward, 5.0, seen.edge, matrix) @ derivative.T
+    information[[2, 3], [2, 3]] += 1 / (0.35 * p[1]) ** 2
+    information[4, 4] += 1 / 0.1**2
+    covariance = np.linalg.inv(information)
+    assert np.abs(gradient * np.sqrt(np.diag(covariance))).max() < 0.05
+    np.testing.assert_allclose(result[:2], np.diag(covariance)[5:], rtol=0.02)
+    np.testing.assert_allclose(result[4:6], np.diag(covariance)[2:4] / p[1] ** 2, rtol=0.02)
+    assert result[6] == pytest.approx(covariance[4, 4], rel=0.02)
+    np.testing.assert_allclose(p, true, atol=4 * np.sqrt(np.diag(covariance)).max())
+
+
+def test_rates_of_a_neighbour(rng) -> None:
+    ys, xs = (a.ravel().astype(np.float32) for a in np.mgrid[-9:10, -9:10])
+    matrix = np.array([[1.03, 0.02], [0.02, 0.98]])
+    out = np.ones(ys.size, np.float32)
+    _fit_kernels.disk_rates(ys, xs, ys.size, 2.2, -6.3, 4.0, 2.0, matrix, 7.0, out)
+    twin = 1 + rates((0, 7.0, 0, 0, 0, 2.2, -6.3), ys, xs, (0, 0), 4.0, 2.0, matrix)
+    np.testing.assert_allclose(out, twin, atol=1e-5)
+
+
+def test_only_good_pixels_near_by_are_gathered(rng) -> None:
+    frame, valid = rng.poisson(4, (20, 24)).astype(np.uint8), rng.random((20, 24)) < 0.8
+    ys, xs, counts = (np.zeros(400, np.float32) for _ in range(3))
+    n = _fit_kernels.gather(frame, valid, 3, 20, 6.3, ys, xs, counts)
+    y, x = np.mgrid[:20, :24]
+    near = (np.hypot(y - 3, x - 20) <= 6.3) & valid
+    assert n == near.sum()
+    np.testing.assert_array_equal(frame[near], counts[:n])
+    np.testing.assert_array_equal(y[near] - 3, ys[:n])
+    np.testing.assert_array_equal(x[near] - 20, xs[:n])
+
+
+def test_a_halo_does_not_stand_out_and_a_reflection_does() -> None:
+    y, x = np.mgrid[:80, :80]
+    ring = 60 * np.exp(-(((np.hypot(y - 40, x - 40) - 22) / 4) ** 2))
+    spot = 60.0 * (np.hypot(y - 40, x - 62) < 4)
+    seen = looking((80, 80))
+    area = disk(seen.inner_span)
+    for frame, low, high in ((ring, 0, 1.5), (spot, 8, np.inf), (ring + spot, 8, np.inf)):
+        sums = ndimage.convolve(frame, area, mode="constant")
+        value = _score_kernels.stands_out(sums, 40, 62, 40.0, 40.0, seen, np.zeros(128))
+        assert low <= value <= high
+    assert _score_kernels.stands_out(sums, 40, 44, 40.0, 40.0, seen, np.zeros(128)) == np.inf
+
+
+def test_the_same_rows_from_frames_and_from_events(frames) -> None:
+    from esteemcore.events import events_from_frames
+
+    some = frames[3, :6]
+    seen = looking((96, 96), radius=4.2)
+    table = events_from_frames(some)
+    numbers = [np.zeros(6, np.int64) for _ in range(2)]
+    rows = [np.zeros((6 * look.MOST_DISKS, _frame_kernels.COLUMNS), np.float32) for _ in range(2)]
+    n = _frame_kernels.find_in_frames(some, seen, np.int32(0), numbers[0], rows[0])
+    m = _frame_kernels.find_in_events(table.offset, table.pixel, table.count, 96, 96, seen, numbers[1], rows[1])
+    assert n == m > 20
+    np.testing.assert_array_equal(numbers[0], numbers[1])
+    np.testing.assert_array_equal(rows[0][:n], rows[1][:n])
