@@ -19,6 +19,9 @@ FULL_EXCHANGES = 3
 CLOSURE = 1e6
 """Weight of the equation that abundances sum to 1, in units of the largest squared norm of a spectrum."""
 
+RIDGE = 1e-13
+"""Added to the squared norm of each spectrum, in units of it: of two equal spectra both get a part."""
+
 
 def abundances(problem: Problem, spectra: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the abundances that fit given spectra best, none below zero, smoothed as the problem asks.
@@ -71,7 +74,8 @@ def nonnegative(
         weight = CLOSURE * float(scale.max()) ** 2
         gram, projections = gram + weight, projections + weight
         scale = np.sqrt(np.diag(gram))
-    amounts = _pivot(gram / np.outer(scale, scale), projections / scale) / scale
+    alike = gram / np.outer(scale, scale) + RIDGE * np.eye(len(gram))
+    amounts = _pivot(alike, projections / scale) / scale
     if sum_to_one:
         amounts /= amounts.sum(axis=1, keepdims=True)
     return amounts

@@ -30,11 +30,16 @@ def rates(rng, counts_per_pixel, n=3, shape=(48, 48), channels=200):
     return counts_per_pixel * thickness * (regions(rng, shape, n) @ phases(rng, n, channels))
 
 
-def angles(found, truth):
-    """Return the angle in degrees of each true spectrum to the one that is matched to it."""
+def matched(found, truth):
+    """Return which spectrum found is matched to each true one, and the angles in degrees between them."""
     from scipy.optimize import linear_sum_assignment
 
     unit = [a / np.linalg.norm(a, axis=1, keepdims=True) for a in (truth, found)]
     between = np.degrees(np.arccos(np.clip(unit[0] @ unit[1].T, -1, 1)))
     row, column = linear_sum_assignment(between)
-    return between[row, column]
+    return column, between[row, column]
+
+
+def angles(found, truth):
+    """Return the angle in degrees of each true spectrum to the one that is matched to it."""
+    return matched(found, truth)[1]
