@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from esteemcore._core.errors import ParameterError
+from esteemcore._core.errors import ParameterError, StreamError
 from esteemcore._core.progress import Progress
 from esteemcore.io.dataset import Axis, Dataset, Signal, check_dataset
 from esteemcore.io.export_blocks import Blocks, Part, dense_view, on_grid
@@ -20,6 +22,10 @@ _PATTERNS = (("ky", "kx"), ("qy", "qx"))
 """Names of the axes of diffraction patterns."""
 
 _HINTS = {"eels": "EELS", "eds": "EDS_TEM", "edx": "EDS_TEM", "cl": "CL", "cathodoluminescence": "CL"}
+
+
+SPARE_BYTES = 16 * 2**20
+"""What stays free on the disk: parts that HDF5 still holds, and tables of the file."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,6 +48,8 @@ class ExportedSignal:
         As HyperSpy arranges them; our own under ``"Esteem"``.
     notes : tuple of str
         What was done on the way.
+    folder : Path
+        Where the file will be; its disk must have room for each part that is read.
     memory_bytes : int
         What may be in memory, for formats that are written as a whole.
     steps : Progress
@@ -56,6 +64,7 @@ class ExportedSignal:
     signal_type: str
     metadata: dict[str, Any]
     notes: tuple[str, ...]
+    folder: Path
     memory_bytes: int
     steps: Progress
 
@@ -75,9 +84,21 @@ class ExportedSignal:
         return math.prod(self.shape) * self.dtype.itemsize
 
     def __getitem__(self, part: Part) -> NDArray[Any]:
-        """Read a part, and tell of it."""
+        """Read a part, and tell of it.
+
+        Raises
+        ------
+        StreamError
+            If the disk may not have room for it. HDF5 that meets a full disk may take Python with it.
+        """
         self.steps.step(0)
         values = self.view[part]
+        free = shutil.disk_usage(self.folder).free
+        if free < values.nbytes + SPARE_BYTES:
+            raise StreamError(
+                f"the disk of {self.folder} is full: the next part takes up to {values.nbytes / 1e6:,.1f} MB, and "
+                f"{free / 1e6:,.1f} MB are free; nothing was written"
+            )
         self.steps.step(values.size)
         return values
 
@@ -115,7 +136,13 @@ class ExportedSignal:
 
 
 def prepare(
-    dataset: Dataset, name: str | None, signal_type: str | None, memory_bytes: int, progress: Any, cancel: Any
+    dataset: Dataset,
+    name: str | None,
+    signal_type: str | None,
+    folder: Path,
+    memory_bytes: int,
+    progress: Any,
+    cancel: Any,
 ) -> ExportedSignal:
     """Return what is written.
 
@@ -153,6 +180,7 @@ def prepare(
         signal_type=kind,
         metadata=metadata,
         notes=tuple(notes),
+        folder=folder,
         memory_bytes=memory_bytes,
         steps=Progress(math.prod(view.shape), progress, cancel),
     )

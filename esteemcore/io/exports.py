@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import threading
 import uuid
@@ -143,7 +144,7 @@ def export(
         raise ParameterError(f"{target.name!r} is of no kind that can be written; end it in {' '.join(FORMATS)}")
     _check_free(target, suffix, overwrite)
     memory_bytes = checks.integer("memory_bytes", memory_bytes, minimum=0)
-    made = prepare(dataset, signal, signal_type, memory_bytes, progress, cancel)
+    made = prepare(dataset, signal, signal_type, target.parent, memory_bytes, progress, cancel)
     title, write = FORMATS[suffix]
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}{durable.TEMPORARY}{suffix}")
     try:
@@ -151,8 +152,10 @@ def export(
         durable.sync_tree(temporary)
         _check_free(target, suffix, overwrite)  # again: writing may have taken hours
         _replace(temporary, target)
-    except OSError as error:
-        raise StreamError(f"{target} cannot be written: {durable.reason(error)}") from error
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "errno" not in str(error):
+            raise
+        raise StreamError(f"{target} cannot be written: {_reason(error)}") from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
@@ -160,6 +163,15 @@ def export(
             temporary.unlink(missing_ok=True)
     made.steps.finish()
     return Exported(target, title, made.name, made.axes, np.dtype(made.dtype).name, made.signal_type, made.notes)
+
+
+def _reason(error: OSError | RuntimeError) -> str:
+    """Say in words why the disk refused; HDF5 gives the number of the error in a RuntimeError at times."""
+    number = re.search(r"errno = (\d+)", str(error))
+    if isinstance(error, OSError) and (error.errno is not None or number is None):
+        return durable.reason(error)
+    code = int(number[1]) if number else 0
+    return durable.reason(OSError(code, os.strerror(code)))
 
 
 def _check_free(target: Path, suffix: str, overwrite: bool) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import shutil
+import subprocess
 import sys
 import threading
 from collections import OrderedDict
@@ -313,6 +314,58 @@ def test_the_old_file_stays_when_the_disk_refuses(dataset, tmp_path, monkeypatch
     export(path, dataset, signal="series", overwrite=True)
     assert tree(path) != before
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+FULL = """
+import resource, signal, sys
+import numpy as np
+from esteemcore import io
+from esteemcore.errors import StreamError
+values = np.random.default_rng(0).random((40, 40, 60)).astype(np.float32)
+axes = (io.Axis("y", 40), io.Axis("x", 40), io.Axis("energy", 60))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+for suffix in sys.argv[2:]:
+    try:
+        io.export(f"{sys.argv[1]}/a{suffix}", io.Dataset({"eels": io.Signal(values, axes)}))
+    except StreamError as error:
+        print(suffix, error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
+def test_a_disk_that_gets_full_while_exporting(tmp_path) -> None:
+    suffixes = (".zspy", ".ndata1")
+    command = [sys.executable, "-W", "ignore", "-c", FULL, str(tmp_path), *suffixes]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line.split()[0] for line in told] == list(suffixes)
+    assert all("cannot be written: the disk takes no files of this size" in line for line in told)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", sorted(exports.FORMATS))
+def test_exports_stop_before_the_disk_is_full(dataset, tmp_path, monkeypatch, suffix) -> None:
+    """HDF5 crashes when it meets a full disk; it must not come to that."""
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=10**6))
+    with pytest.raises(StreamError, match=r"is full: the next part takes up to 0\.0 MB, and 1\.0 MB are free"):
+        export(tmp_path / f"a{suffix}", dataset, signal="adf")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_of_the_disk_that_hdf5_only_tells(dataset, tmp_path, monkeypatch) -> None:
+    def refuse(path, made):
+        path.write_bytes(b"half")
+        raise RuntimeError(words)
+
+    monkeypatch.setitem(exports.FORMATS, ".hspy", ("HyperSpy", refuse))
+    words = "Can't decrement id ref count (unable to extend file properly, errno = 28, error message = 'No space')"
+    with pytest.raises(StreamError, match="the disk is full"):
+        export(tmp_path / "a.hspy", dataset, signal="adf")
+    words = "something else"
+    with pytest.raises(RuntimeError, match="something else"):
+        export(tmp_path / "a.hspy", dataset, signal="adf")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("suffix", [".zspy", ".nhdf"])
