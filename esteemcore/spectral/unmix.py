@@ -27,6 +27,9 @@ MANY_PER_CHANNEL = 1.0
 FEW_PER_CHANNEL = 1.0
 """Mean counts of a channel of a pixel below which the likelihood of counts is worth its time."""
 
+LARGEST = 1e50
+"""Sums of more than this, or less than its inverse, are no measurement, and their powers overflow."""
+
 
 def unmix(
     si: Any,
@@ -195,6 +198,9 @@ def _number(spectra: Spectra, total: Sums, n_components: int) -> int:
         )
     if total.lowest >= 0 and not total.rows.any():
         raise ParameterError("all values are zero: there is nothing to unmix")
+    size = max(float(np.abs(total.columns).max()), -total.lowest)
+    if not 1 / LARGEST < size < LARGEST:
+        raise ParameterError(f"the values add up to {size:g} in a channel, which has no square; scale them first")
     return n
 
 

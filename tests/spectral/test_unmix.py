@@ -171,6 +171,15 @@ def test_shares_sum_to_one_where_they_are_asked_to(rng) -> None:
         (np.ones((3, 3, 5)), {"restarts": 0}, "restarts"),
         (np.ones((3, 3, 5)), {"gain": 0}, "gain"),
         (np.ones((3, 3, 5)), {"seed": -1}, "seed"),
+        (np.full((3, 3, 5), 1e60), {}, "scale them first"),
+        (np.random.default_rng(0).random((2, 2, 5)), {"n_components": 3, "method": "kmeans"}, "too few for 3 clusters"),
+        (np.random.default_rng(0).random((2, 2, 5)), {"n_components": 3, "method": "gmm"}, "too few for 3 clusters"),
+        (np.random.default_rng(0).random((5, 5, 3)), {"n_components": 3, "method": "ica"}, "hold 1 independent ones"),
+        (
+            (np.random.default_rng(0).random((10, 10, 50)) < 0.002) * 1,
+            {"n_components": 2, "method": "ica"},
+            "too noisy",
+        ),
     ],
 )
 def test_what_cannot_be_unmixed_is_refused_in_words(data, options, message) -> None:
@@ -178,11 +187,12 @@ def test_what_cannot_be_unmixed_is_refused_in_words(data, options, message) -> N
         spectral.unmix(data, **{"n_components": 1, **options})
 
 
-def test_one_pixel_is_its_own_component() -> None:
-    spectrum = np.arange(1.0, 6)
-    result = spectral.unmix(spectrum[None, None], 1)
-    np.testing.assert_allclose(result.spectra[0], spectrum / 15)
-    np.testing.assert_allclose(result.abundances[0, 0, 0], 15)
+@pytest.mark.parametrize("spectrum", [np.arange(1.0, 6), np.array([0.5, 1.2, 3.3]), np.array([2.5])])
+def test_one_pixel_is_its_own_component(spectrum) -> None:
+    for method in METHODS:
+        result = spectral.unmix(spectrum[None, None], 1, method=method, smoothing_px=0)
+        np.testing.assert_allclose(result.spectra[0], spectrum / spectrum.sum(), rtol=1e-6, err_msg=method)
+        np.testing.assert_allclose(result.abundances[0, 0, 0], spectrum.sum(), rtol=1e-6, err_msg=method)
 
 
 def test_work_reports_its_progress_and_stops_when_asked(rng) -> None:

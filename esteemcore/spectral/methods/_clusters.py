@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from esteemcore._core.errors import ParameterError
 from esteemcore.lowrank.operators import times, transposed_times
 from esteemcore.spectral.methods._points import Points
 from esteemcore.spectral.methods.problem import Factors, Problem
@@ -33,6 +34,9 @@ def of_memberships(problem: Problem, members: NDArray[np.float64], notes: tuple[
 
 def features(problem: Problem, cloud: Points) -> NDArray[np.float64]:
     """Return what pixels are clustered by, shape (rows, n): their points, of pixels with no signal the middle."""
+    number = int(cloud.candidate.sum())
+    if number < 2 * problem.n and problem.n > 1:
+        raise ParameterError(f"{number} pixels with signal are too few for {problem.n} clusters; two for each at least")
     scores = problem.smooth(cloud.scores)
     size = cloud.intensity(scores)
     enough = size > 1e-3

@@ -34,6 +34,10 @@ def gmm(problem: Problem) -> Factors:
     work = problem.steps(2)
     cloud = points(problem)
     work.step()
+    if problem.n == 1:
+        result = of_memberships(problem, np.ones((len(cloud.scores), 1)))
+        work.step()
+        return result
     places = features(problem, cloud)
     inside = places[cloud.candidate]
     # clusters are as wide as the noise at least; a line of exactly equal points has no density

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 
+from esteemcore._core.errors import ParameterError
 from esteemcore.spectral.methods._points import points
 from esteemcore.spectral.methods.problem import Factors, Problem
 
@@ -32,7 +33,17 @@ def ica(problem: Problem) -> Factors:
     cloud = points(problem)
     work.step()
     weights = problem.channel_weights
+    if problem.n == 1:
+        work.step()
+        return Factors(cloud.basis, np.asarray(problem.smooth(cloud.scores)))
     slopes = np.diff(cloud.basis, axis=1) * np.sqrt(weights[1:] * weights[:-1])
+    spread = np.linalg.svd(slopes - slopes.mean(axis=1, keepdims=True), compute_uv=False)
+    number = int((spread > 1e-6 * spread[:1]).sum())
+    if number < problem.n:
+        raise ParameterError(
+            f"n_components is {problem.n}, but the slopes of the spectra along {len(weights)} channels hold {number} "
+            "independent ones at most; ask for fewer, or take another method"
+        )
     model = FastICA(
         whiten="unit-variance",
         whiten_solver="eigh",
@@ -47,6 +58,8 @@ def ica(problem: Problem) -> Factors:
     notes: tuple[str, ...] = ()
     if model.n_iter_ >= ITERATIONS:
         notes = (f"the independent components had not settled after {ITERATIONS} iterations",)
+    if np.linalg.cond(model.components_) > 1e10:
+        raise ParameterError("the spectra are too noisy for independent components: two of them became the same")
     maps = problem.smooth(cloud.scores) @ np.linalg.inv(model.components_)
     work.step()
     return Factors(model.components_ @ cloud.basis, np.asarray(maps), notes=notes)
