@@ -1,4 +1,4 @@
-"""Decode changed blocks of the event codecs: ``python scripts/fuzz_codecs.py [--cases 100000] [--seed 0]``.
+"""Decode changed blocks of all codecs: ``python scripts/fuzz_codecs.py [--cases 100000] [--seed 0]``.
 
 Every case must give a `FormatError` or a value, never another error, a crash or a hang. Most of the changed blocks get
 a matching checksum, so that what lies behind it is reached.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import google_crc32c
 import numpy as np
@@ -19,7 +20,15 @@ from esteemcore.codec import binary, events, frame
 from esteemcore.errors import FormatError
 
 LIMIT = 200_000
-"""``max_values`` while decoding."""
+"""Most values while decoding."""
+
+DECODERS: dict[Callable[..., Any], dict[str, int]] = {
+    codec.decode_events: {"max_values": LIMIT},
+    codec.decode_binary: {"max_values": LIMIT},
+    codec.decode_eels: {"max_values": LIMIT},
+    codec.decode_lossless: {"max_bytes": 8 * LIMIT},
+}
+"""What decodes, and the bound on memory that it is given."""
 
 
 def seeds(rng: np.random.Generator) -> list[bytes]:
@@ -36,6 +45,12 @@ def seeds(rng: np.random.Generator) -> list[bytes]:
     sparse = codec.decode_events(blocks[1])
     config = {"dtype": "uint32", "hits": len(sparse.count), "shape": list(sparse.shape)}
     blocks.append(events._encode_varint(sparse, sparse.count, config))
+    spectra = rng.poisson(300 * np.exp(-np.arange(48) / 20) + 2, (8, 8, 48)).astype(np.float32)
+    spectra[2, 3, 4], spectra[5, 5, 30] = np.nan, 9e4
+    blocks.append(codec.encode_eels(spectra, bound_sigma=0.5, readout_sigma=1.0))
+    blocks.append(codec.encode_eels(np.nan_to_num(spectra).astype(np.int32), bound_sigma=1.0))
+    blocks.append(codec.encode_eels(spectra, blocks=[(0, 20, 4), (20, 30, 1)], outliers="keep"))
+    blocks += [codec.encode_lossless(array) for array in (spectra, phases, images[0].astype(">i2"))]
     return blocks
 
 
@@ -50,7 +65,7 @@ def mutate(block: bytes, rng: np.random.Generator) -> bytes:
         if isinstance(value, int) and rng.random() < 0.6:
             config[key] = value + int(rng.integers(-3, 4))
         elif isinstance(value, list) and rng.random() < 0.6:
-            config[key] = [n + int(rng.integers(-2, 3)) for n in value]
+            config[key] = shifted(value, rng)
         else:
             config[key] = strange[rng.integers(len(strange))]
         return frame.pack(whole.codec, config, bytes(payload))
@@ -69,6 +84,13 @@ def mutate(block: bytes, rng: np.random.Generator) -> bytes:
     return seal(bytes(changed)) if rng.random() < 0.7 else bytes(changed)
 
 
+def shifted(value: Any, rng: np.random.Generator) -> Any:
+    """Return whole numbers, in lists of any depth, that are a little larger or smaller."""
+    if isinstance(value, list):
+        return [shifted(entry, rng) for entry in value]
+    return value + int(rng.integers(-2, 3)) if isinstance(value, int) else value
+
+
 def seal(block: bytes) -> bytes:
     """Return a block with the payload length and checksum that its bytes ask for, as far as there is a head."""
     if len(block) < 20:
@@ -85,12 +107,12 @@ def seal(block: bytes) -> bytes:
 def check(block: bytes) -> bool:
     """Decode a block; returns whether it was refused."""
     refused = 0
-    for decode in (codec.decode_events, codec.decode_binary):
+    for decode, limit in DECODERS.items():
         try:
-            decode(block, max_values=LIMIT)
+            decode(block, **limit)
         except FormatError:
             refused += 1
-    return refused == 2
+    return refused == len(DECODERS)
 
 
 def cases(n: int, seed: int) -> Iterator[bytes]:
