@@ -69,7 +69,16 @@ EXPORTED = {
         "encode_events",
         "encode_lossless",
     },
-    diffraction: {"DiskTable", "Disks", "InnerStructure", "bragg_vector_map", "find_disks", "learn_structure"},
+    diffraction: {
+        "DiskTable",
+        "Disks",
+        "InnerStructure",
+        "Strain",
+        "bragg_vector_map",
+        "find_disks",
+        "learn_structure",
+        "strain",
+    },
     events: {"EventTable", "SparseSI", "events_from_frames", "events_from_packed", "pack_bits", "unpack_bits"},
     lowrank: {"Components", "RowBlocks", "noise_weights", "pca", "truncated_svd"},
     multiframe: {
