@@ -194,7 +194,7 @@ class LiveResults:
             item.title = title
             self._window.document_model.append_data_item(item)
             self.items[title] = item
-            survey.show_item(self._window, item)
+            survey.show_item(self._window, item, replaces=False)
         item.set_data_and_metadata(xdata)
 
 

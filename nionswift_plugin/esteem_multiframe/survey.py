@@ -132,10 +132,10 @@ class Survey:
         return (abs(height) * fov[0], abs(width) * fov[1]), place.center_nm, turned
 
 
-def show_item(window: Any, item: Any) -> None:
-    """Show a data item in the first empty place, or in the first one."""
+def show_item(window: Any, item: Any, replaces: bool = True) -> None:
+    """Show a data item in the first empty place; where there is none, in the first one if it may replace another."""
     workspace = window.workspace_controller
     panels = list(workspace.display_panels) if workspace is not None else []
-    places = [panel for panel in panels if panel.display_item is None] or panels
+    places = [panel for panel in panels if panel.display_item is None] or (panels if replaces else [])
     if places:
         places[0].set_display_panel_display_item(window.document_model.get_display_item_for_data_item(item))

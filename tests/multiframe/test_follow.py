@@ -241,3 +241,20 @@ def test_frames_that_show_nothing_never_end_the_analysis(tmp_path) -> None:
     assert live.state.frames == 40
     assert live.state.accepted < 10
     assert live._alignment.mean.shape == SHAPE
+
+
+def test_a_frame_of_another_area_is_stored_and_left_out(tmp_path) -> None:
+    specimen, other = Specimen(counts=10.0), Specimen(counts=10.0, seed=7)
+    plan = specimen.plan(frames=10)
+    live = live_of(plan)
+
+    def take(request):
+        return (other if request.number == 6 else specimen).take(request)
+
+    folder = multiframe.SessionFolder(tmp_path).new_region()
+    result = multiframe.acquire_series(plan, folder, take, on_frame=live)
+    assert (result.frames, folder.count, live.state.accepted) == (10, 10, 9)
+    assert live.state.reasons[6]
+    truth = 0.1 * np.arange(10)[:, None] * specimen.drift
+    sure = np.arange(10) != 6
+    assert np.abs(live.state.drift_nm - truth)[sure].max() < 0.08
