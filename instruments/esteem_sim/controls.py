@@ -17,6 +17,7 @@ DEFAULTS: Mapping[str, float] = {
     "CameraPixelAngle": 15e-3 / 96,
     "ZLPoffset": 0.0,
     "EELS_Offset": -20.0,
+    "EELS_LowOffset": -20.0,
     "EELS_Dispersion": 0.5,
     "EELS_CollectionAngle": 30e-3,
     "EELS_Resolution": 0.6,

@@ -18,16 +18,20 @@ from esteem_sim.instrument import Instrument
 from esteem_sim.scene import Scene
 from esteem_sim.visits import Visits
 from esteemcore import scan, simulate
+from esteemcore.errors import ParameterError
 
 SPECTRUM_S = 250e-6
 """Shortest exposure in s: 4,000 spectra per second."""
 CHUNK = 128
 """Spectra that are drawn at a time, at most."""
+LOW_LOSS = "low_loss_share"
+"""Key of the camera parameters: part of the exposure that goes to the low losses, see `EelsCamera`."""
 LINE_ROWS = 5.0
 """Standard deviation of the height of the dispersed line in rows."""
 
 _VIEW_STEPS = 16
 _VIEW_SEED = 2**20
+_LOW_SEED = 2**21
 
 
 class EelsCamera(DrivenCamera):
@@ -37,6 +41,10 @@ class EelsCamera(DrivenCamera):
     ``(1024,)`` where Nion asks for the sum. Loss rises with the channels; the energy axis is that of the controls
     ``EELS_Offset``, ``ZLPoffset`` and ``EELS_Dispersion``, and does not know how the spectrum drifts
     (``EELS_EnergyDrift``, ``EELS_Instability``). Of the electrons of the beam the part ``EELS_Efficiency`` is counted.
+
+    With ``parameters.set_parameter("low_loss_share", 0.01)`` each dwell is two exposures: frames are ``(2, 1024)``,
+    first the low losses for this part of the time, with channel 0 at ``EELS_LowOffset``, then the range of the axis for
+    the rest of it.
 
     Parameters
     ----------
@@ -98,8 +106,16 @@ class EelsCamera(DrivenCamera):
 
     def frame_shape(self, parameters: camera_base.CameraFrameParameters) -> tuple[int, ...]:
         """Return the shape of a frame as it comes in a run."""
-        shape = self.get_expected_dimensions(parameters.binning)
+        shape = self.get_expected_dimensions_for_frame_parameters(parameters)
         return shape[1:] if parameters.processing == "sum_project" else shape
+
+    def get_expected_dimensions_for_frame_parameters(
+        self, frame_parameters: camera_base.CameraFrameParameters
+    ) -> tuple[int, int]:
+        """Return the shape of a frame as it will come."""
+        if _low_loss_share(frame_parameters):
+            return 2, spectrometer.EELS_SHAPE[1]
+        return self.get_expected_dimensions(frame_parameters.binning)
 
     def frame_dtype(self, parameters: camera_base.CameraFrameParameters) -> DTypeLike:
         """Return float32."""
@@ -107,7 +123,8 @@ class EelsCamera(DrivenCamera):
 
     def chunk(self, parameters: camera_base.CameraFrameParameters) -> int:
         """Return how many frames are drawn at a time, at most."""
-        rows = 1 if parameters.processing == "sum_project" else self.get_expected_dimensions(parameters.binning)[0]
+        shape = self.frame_shape(parameters)
+        rows = shape[0] if len(shape) == 2 else 1
         return max(1, CHUNK // rows)
 
     def drawing(self, scene: Scene, parameters: camera_base.CameraFrameParameters, seed: int) -> Drawing:
@@ -115,7 +132,7 @@ class EelsCamera(DrivenCamera):
         controls, motion = self._instrument.controls, self._instrument.motion
         shift_ev = float(motion.energy_ev([time.monotonic()])[0])
         sampler = spectrometer.eels_sampler(controls, scene.sample.composition, seed, shift_ev)
-        efficiency = spectrometer.eels_efficiency(controls)
+        efficiency, share = spectrometer.eels_efficiency(controls), _low_loss_share(parameters)
 
         def draw(visits: Visits, out: NDArray[Any]) -> None:
             drift = motion.energy_ev(visits.time_s) - shift_ev
@@ -123,14 +140,30 @@ class EelsCamera(DrivenCamera):
             expected = sampler.expected(content, visits.electrons * efficiency, drift)
             out[...] = self._read(sampler, expected, 1 if out.ndim == 2 else out.shape[1]).reshape(out.shape)
 
-        return draw
+        if not share:
+            return draw
+        low = spectrometer.eels_sampler(
+            controls, scene.sample.composition, seed + _LOW_SEED, shift_ev, spectrometer.low_offset_ev(controls)
+        )
+
+        def draw_both(visits: Visits, out: NDArray[Any]) -> None:
+            drift = motion.energy_ev(visits.time_s) - shift_ev
+            content = visits.content(scene.sample.composition)
+            counted = visits.electrons * efficiency
+            for row, (taking, part) in enumerate(((low, share), (sampler, 1 - share))):
+                out[:, row] = self._read(taking, taking.expected(content, counted * part, drift), 1)[:, 0]
+
+        return draw_both
 
     def describe(self, parameters: camera_base.CameraFrameParameters, seed: int) -> Mapping[str, Any]:
         """Return how the spectra were made."""
-        camera = spectrometer.eels_camera(self._instrument.controls)
+        controls = self._instrument.controls
+        camera, share = spectrometer.eels_camera(controls), _low_loss_share(parameters)
+        low = {LOW_LOSS: share, "low_loss_offset_ev": spectrometer.low_offset_ev(controls)} if share else {}
         return {
+            **low,
             "seed": seed,
-            "efficiency": spectrometer.eels_efficiency(self._instrument.controls),
+            "efficiency": spectrometer.eels_efficiency(controls),
             "dark_counts": camera.dark,
             "readout_sigma": camera.readout_sigma,
             "is_dark_subtracted": self._subtracts_dark,
@@ -172,6 +205,16 @@ class EelsCamera(DrivenCamera):
         if self._normalizes_gain and camera.gain_map is not None:
             found /= np.asarray(camera.gain_map, np.float32)
         return found.reshape(spread.shape)
+
+
+def _low_loss_share(parameters: camera_base.CameraFrameParameters) -> float:
+    """Return the part of the exposure for low losses; 0 where Nion wants rows added up, which would mix the ranges."""
+    if parameters.processing == "sum_project":
+        return 0.0
+    share = float(parameters.get_parameter(LOW_LOSS, 0.0) or 0.0)
+    if not 0 <= share < 1:
+        raise ParameterError(f"{LOW_LOSS} is {share:g}; expected 0 to less than 1")
+    return share
 
 
 def _line(rows: int) -> NDArray[np.float64]:

@@ -28,9 +28,24 @@ def energy_axis(controls: Controls) -> tuple[float, float]:
     return value(controls, "EELS_Offset") + value(controls, "ZLPoffset"), value(controls, "EELS_Dispersion")
 
 
-def eels_camera(controls: Controls, drift_ev: float = 0.0) -> simulate.EelsCamera:
-    """Return the EELS camera; ``drift_ev`` moves the spectrum towards higher channels, and no axis knows of it."""
-    offset_ev, ev_per_channel = energy_axis(controls)
+def low_offset_ev(controls: Controls) -> float:
+    """Return the loss at channel 0 of the low-loss exposure in eV."""
+    return value(controls, "EELS_LowOffset") + value(controls, "ZLPoffset")
+
+
+def eels_camera(controls: Controls, drift_ev: float = 0.0, offset_ev: float | None = None) -> simulate.EelsCamera:
+    """Return the EELS camera.
+
+    Parameters
+    ----------
+    controls : Controls
+    drift_ev : float
+        Moves the spectrum towards higher channels; no axis knows of it.
+    offset_ev : float, optional
+        Loss at channel 0 in eV, where it is not that of the axis.
+    """
+    of_axis_ev, ev_per_channel = energy_axis(controls)
+    offset_ev = of_axis_ev if offset_ev is None else offset_ev
     is_noisy = value(controls, "EELS_CameraNoise") != 0
     return simulate.EelsCamera(
         EELS_SHAPE[1],
@@ -43,12 +58,16 @@ def eels_camera(controls: Controls, drift_ev: float = 0.0) -> simulate.EelsCamer
 
 
 def eels_sampler(
-    controls: Controls, composition: simulate.Composition, seed: int = 0, drift_ev: float = 0.0
+    controls: Controls,
+    composition: simulate.Composition,
+    seed: int = 0,
+    drift_ev: float = 0.0,
+    offset_ev: float | None = None,
 ) -> simulate.EelsSampler:
-    """Return what draws the EELS spectra of a specimen."""
+    """Return what draws the EELS spectra of a specimen, see `eels_camera`."""
     return simulate.EelsSampler(
         composition,
-        eels_camera(controls, drift_ev),
+        eels_camera(controls, drift_ev, offset_ev),
         energy_kev=value(controls, "EHT") * 1e-3,
         semiangle_mrad=value(controls, "ConvergenceAngle") * 1e3,
         collection_mrad=value(controls, "EELS_CollectionAngle") * 1e3,
