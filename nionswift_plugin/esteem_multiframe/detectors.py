@@ -36,8 +36,6 @@ class Detector:
     channel : int
     channel_id : str
         Of the scan device.
-    energy : Axis or None
-        Of spectra.
     """
 
     name: str
@@ -45,12 +43,24 @@ class Detector:
     source: Any
     channel: int = -1
     channel_id: str = ""
-    energy: io.Axis | None = None
+
+    @property
+    def energy(self) -> io.Axis | None:
+        """Energies of spectra, as the camera is set now; None for other signals."""
+        if self.kind != "spectra":
+            return None
+        parameters = self.source.get_current_frame_parameters()
+        parameters.set_parameter(devices.PACKED, False)
+        shape = tuple(self.source.get_expected_dimensions(parameters))
+        calibrator = self.source.camera.get_camera_calibrator(instrument_controller=self.source.camera)
+        energy = calibrator.get_signal_calibrations(parameters, shape)[-1]
+        return io.Axis("energy", shape[-1], energy.scale, energy.offset, energy.units)
 
     @property
     def channels(self) -> int:
         """Number of channels of a spectrum."""
-        return self.energy.size if self.energy is not None else 0
+        energy = self.energy
+        return energy.size if energy is not None else 0
 
     @property
     def is_counted(self) -> bool:
@@ -86,15 +96,7 @@ def _is_spectrometer(source: Any) -> bool:
 
 
 def _camera(source: Any) -> Detector:
-    if not _is_spectrometer(source):
-        return Detector(source.display_name, "frames", source)
-    parameters = source.get_current_frame_parameters()
-    parameters.set_parameter(devices.PACKED, False)
-    shape = tuple(source.get_expected_dimensions(parameters))
-    calibrator = source.camera.get_camera_calibrator(instrument_controller=source.camera)
-    energy = calibrator.get_signal_calibrations(parameters, shape)[-1]
-    axis = io.Axis("energy", shape[-1], energy.scale, energy.offset, energy.units)
-    return Detector(source.display_name, "spectra", source, energy=axis)
+    return Detector(source.display_name, "spectra" if _is_spectrometer(source) else "frames", source)
 
 
 def split(chosen: Sequence[Detector]) -> tuple[list[Detector], Detector | None]:
@@ -136,7 +138,8 @@ def signals(
     )
     made = {}
     for detector in chosen:
-        more = (detector.energy,) if detector.energy is not None else ()
+        energy = detector.energy
+        more = (energy,) if energy is not None else ()
         if detector.kind != "frames":
             made[detector.key] = io.SeriesSignal(
                 (*shape, *(axis.size for axis in more)),

@@ -48,6 +48,7 @@ class Taker:
     ) -> None:
         self._source, self._channels, self._camera = scan_source, list(channels), camera
         self._plan, self._stop = plan, stop
+        self._tube_ev: float | None = None
 
     @property
     def source(self) -> Any:
@@ -141,7 +142,9 @@ class Taker:
 
     def _move_spectrum(self, offset_ev: float) -> None:
         instrument: Any = self.instrument
-        if not instrument.SetVal("ZLPoffset", offset_ev):
+        if self._tube_ev is None:
+            self._tube_ev = instrument.GetVal("ZLPoffset", 0.0)
+        if not instrument.SetVal("ZLPoffset", self._tube_ev + offset_ev):
             raise StreamError(
                 "the spectrum cannot be moved: the instrument has no drift tube ('ZLPoffset'); set the energy step to 0"
             )
