@@ -1,5 +1,8 @@
-"""Diffraction patterns of crystals: Bragg disks, what they look like inside, Bragg-vector maps."""
+"""Diffraction patterns of crystals: Bragg disks, what they look like inside, Bragg-vector maps, classes."""
 
+from esteemcore.diffraction.classes import Classes
+from esteemcore.diffraction.classify import classify
+from esteemcore.diffraction.descan import Descan, find_descan
 from esteemcore.diffraction.disks import Disks
 from esteemcore.diffraction.find import find_disks
 from esteemcore.diffraction.strain_maps import Strain, strain
@@ -7,11 +10,15 @@ from esteemcore.diffraction.structure import InnerStructure, learn_structure
 from esteemcore.diffraction.table import DiskTable, bragg_vector_map
 
 __all__ = [
+    "Classes",
+    "Descan",
     "DiskTable",
     "Disks",
     "InnerStructure",
     "Strain",
     "bragg_vector_map",
+    "classify",
+    "find_descan",
     "find_disks",
     "learn_structure",
     "strain",

@@ -27,3 +27,20 @@ def frames(grains) -> np.ndarray:
 @pytest.fixture(scope="session")
 def table(frames, grains) -> diffraction.DiskTable:
     return diffraction.find_disks(frames, grains.radius_px)
+
+
+@pytest.fixture(scope="session")
+def bent() -> tuple[simulate.Polycrystal, np.ndarray]:
+    """Bent grains of uneven thickness and two amorphous phases, an elliptical detector, and 6 px of descan."""
+    truth = simulate.polycrystal(
+        (20, 20),
+        (80, 80),
+        electrons=3000,
+        grains=4,
+        amorphous=2,
+        descan_px=6.0,
+        waves=0.8,
+        ellipse=(1.05, 30.0),
+        seed=2,
+    )
+    return truth, truth.frames(seed=1)

@@ -1,0 +1,302 @@
+"""Classes of scan positions by their diffraction patterns, found in two ways."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from esteemcore._core import checks
+from esteemcore._core.errors import ParameterError
+from esteemcore._core.progress import Progress, ProgressFunction
+from esteemcore._core.provenance import digest, record
+from esteemcore.diffraction.amorphous import radial_profile, texture
+from esteemcore.diffraction.bragg_classes import bragg_classes, bragg_features
+from esteemcore.diffraction.classes import KINDS, Classes
+from esteemcore.diffraction.counts import Counts
+from esteemcore.diffraction.descan import Descan, checked_radius, descan_of
+from esteemcore.diffraction.find import find_disks
+from esteemcore.diffraction.grains import Evidence, Grouping, evidence, group
+from esteemcore.diffraction.mixture import Mixture, features, settle
+from esteemcore.diffraction.order import ENOUGH, STEPS, Curve, best_of, held_out
+from esteemcore.diffraction.patterns import Binned, bin_size, binned, sums
+from esteemcore.diffraction.shares import fractions
+from esteemcore.diffraction.table import DiskTable
+
+MOST = 96
+"""Components of a mixture at most."""
+
+FEW_DISKS = 0.5
+"""Disks per frame, the direct beam aside, below which they are not asked for classes."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """What the mixture gave."""
+
+    mixture: Mixture
+    seen: Evidence
+    grouping: Grouping
+
+
+def classify(
+    data4d: Any,
+    radius_px: float,
+    n_classes: int | None = None,
+    *,
+    binning: int | None = None,
+    disks: DiskTable | None = None,
+    second_way: bool = True,
+    seed: int = 0,
+    threads: int | None = None,
+    progress: ProgressFunction | None = None,
+    cancel: threading.Event | None = None,
+) -> Classes:
+    """Divide a scan into grains and amorphous phases by their diffraction patterns, without tuning.
+
+    Patterns are moved back by their descan and binned, the direct beam is left out. A mixture of more patterns than
+    there are phases is fitted to the counts, with neighbours likely to be alike; how many patterns the counts can tell
+    apart is found with electrons that did not help to fit. Components whose patterns have the same reflections, however
+    bright, are parts of one grain, bent or of uneven thickness, and are joined; so are amorphous ones of the same
+    radial profile. What shows two grains on top of each other is no class but is told by the fractions. The Bragg disks
+    of single frames then give the classes once more, in their own way.
+
+    Parameters
+    ----------
+    data4d : array, shape (y, x, ky, kx)
+        Whole counts; memory maps, Zarr, HDF5 and Dask arrays are read piece by piece, four times.
+    radius_px : float
+        Radius of a disk in detector px: the semi-angle of the probe.
+    n_classes : int, optional
+        Number of classes. Default: as many as have different reflections or halos.
+    binning : int, optional
+        Side of the bins in px. Default: 0.8 times the radius, more for fewer than 60 electrons outside the beam.
+    disks : DiskTable, optional
+        What `find_disks` found in these data, if it is known already.
+    second_way : bool
+        Classify by Bragg disks too; without, `Classes.agreement` is NaN.
+    seed : int
+        Seed of the thinning and of the first groups.
+    threads : int, optional
+        For `find_disks`.
+    progress : callable, optional
+        Called with the fraction done, 0 to 1.
+    cancel : threading.Event, optional
+        When set, the work stops with `esteemcore.errors.CancelledError`.
+
+    Returns
+    -------
+    Classes
+
+    Raises
+    ------
+    ParameterError
+        If the data are no whole counts (y, x, ky, kx), hold NaN, or have no electrons outside the direct beam; if
+        `radius_px` or `n_classes` cannot be.
+    CalibrationError
+        If no direct beam of this radius is found.
+
+    References
+    ----------
+    B. H. Savitzky et al., Microscopy and Microanalysis 27, 712 (2021), section on classification; B. H. Martineau et
+    al., Advanced Structural and Chemical Imaging 5, 3 (2019).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from esteemcore import diffraction
+    >>> y, x = np.mgrid[:48, :48] - 24
+    >>> def pattern(turn):
+    ...     around = [np.hypot(y - 14 * np.sin(a), x - 14 * np.cos(a)) < 3 for a in turn + np.pi / 2 * np.arange(4)]
+    ...     return 0.02 + 4 * (np.hypot(y, x) < 3) + np.sum(around, axis=0)
+    >>> rates = np.array([[pattern(0.2 + 0.5 * (j > 7)) for j in range(16)] for i in range(16)])
+    >>> found = diffraction.classify(np.random.default_rng(0).poisson(rates), radius_px=3)
+    >>> len(found), found.kinds, np.unique(found.labels[:, :8]).size
+    (2, ('crystalline', 'crystalline'), 1)
+    """
+    radius = checked_radius(data4d, radius_px)
+    counts = Counts(data4d)
+    positions = counts.spec.positions
+    if n_classes is not None:
+        n_classes = checks.integer("n_classes", n_classes, minimum=1)
+        if n_classes > positions:
+            raise ParameterError(f"n_classes is {n_classes}, but the scan has only {positions} positions")
+    size = (
+        bin_size(counts, radius)
+        if binning is None
+        else checks.integer("binning", binning, minimum=1, maximum=min(counts.spec.frame_shape) // 6)
+    )
+    steps = Progress(20 + len(STEPS), progress, cancel)
+    descan = descan_of(counts, radius, everywhere=False)
+    steps.step(2)
+    data = binned(counts, descan, radius, size)
+    if not data.counts.any():
+        raise ParameterError(
+            f"there is no electron outside the direct beam (radius {radius:g} px), so that nothing can be told apart; "
+            "check radius_px and the range of the detector"
+        )
+    steps.step(2)
+    curve = held_out(data, seed, steps)
+    found = _fit(counts, descan, radius, data, curve, n_classes, seed, steps)
+    share, of = found.mixture.share, found.grouping.of
+    n = found.grouping.n
+    posterior = share @ np.eye(n, dtype=np.float32)[of]
+    parts = fractions(data, found.seen.rates, of, n, share)
+    steps.step(2)
+    labels = np.where(data.empty, -1, posterior.argmax(axis=1))
+    parts[data.empty] = np.nan
+    total, covered = sums(counts, descan, np.where(posterior.max(axis=1) > 0.9, labels, -1), n)
+    steps.step(2)
+    other = _by_disks(data4d, counts, descan, radius, data, disks, second_way, seed, threads)
+    steps.finish()
+    other, agreement = _compared(labels, other, n)
+    notes = (*descan.notes, *_notes(data, found.grouping, n_classes, second_way, agreement))
+    shape = counts.spec.scan_shape
+    profiles = [radial_profile(t, c, descan.reference)[0] for t, c in zip(total, covered, strict=True)]
+    parameters = {"radius_px": radius, "n_classes": n_classes, "binning": size, "second_way": second_way}
+    return Classes(
+        labels.reshape(shape),
+        _confidence(posterior, parts, labels).reshape(shape),
+        np.divide(total, covered, out=np.full(total.shape, np.nan), where=covered > 0),
+        np.ascontiguousarray(parts.T).reshape(n, *shape),
+        agreement,
+        tuple(KINDS[int(found.seen.amorphous[of == c].all())] for c in range(n)),
+        other.reshape(shape),
+        ((labels == other) & (labels >= 0)).reshape(shape),
+        np.array([texture(t, descan.reference, radius)[0] for t in total]),
+        np.array(profiles),
+        np.stack([curve.components, curve.gain, curve.sigma], axis=1).astype(np.float64),
+        _reason(curve, found, n, n_classes),
+        descan,
+        size,
+        notes,
+        record("diffraction.classify", parameters, seed=seed, input_digest=digest(data.counts)),
+    )
+
+
+def _fit(
+    counts: Counts,
+    descan: Descan,
+    radius: float,
+    data: Binned,
+    curve: Curve,
+    n_classes: int | None,
+    seed: int,
+    steps: Progress,
+) -> _Found:
+    """Fit a mixture of twice as many components as are of use, more while most of them are classes; join them."""
+    scores = features(data, seed)
+    most = max(1, min(MOST, len(data.counts) // ENOUGH), n_classes or 0)
+    k = min(2 * curve.best, max(STEPS[-1], curve.best), most)
+    if n_classes is not None:
+        k = min(max(k, 2 * n_classes), most)
+    while True:
+        mixture = best_of(data, scores, k, seed, steps)
+        seen = evidence(counts, descan, radius, data, mixture, data.empty)
+        grouping = group(seen, data.scan_shape, radius, n_classes)
+        crowded = 2 * grouping.n > k and curve.best == STEPS[-1]
+        short = n_classes is not None and grouping.n < n_classes
+        if k == most or not (crowded or short):
+            break
+        k = min(math.ceil(1.5 * k), most)
+    steps.step(2)
+    used = np.flatnonzero(grouping.of >= 0)
+    share = mixture.share[:, used] + np.float32(1e-6)
+    share /= share.sum(axis=1, keepdims=True)
+    settled = settle(data, share, mixture.profiles[used])
+    seen = dataclasses.replace(seen, rates=seen.rates[used], frames=seen.frames[used], amorphous=seen.amorphous[used])
+    return _Found(settled, seen, dataclasses.replace(grouping, of=grouping.of[used]))
+
+
+def _by_disks(
+    data4d: Any,
+    counts: Counts,
+    descan: Descan,
+    radius: float,
+    data: Binned,
+    disks: DiskTable | None,
+    wanted: bool,
+    seed: int,
+    threads: int | None,
+) -> NDArray[np.int64]:
+    """Return the classes by Bragg disks, -1 where there are none."""
+    none = np.full(len(data.counts), -1, np.int64)
+    if not wanted:
+        return none
+    if disks is None:
+        disks = find_disks(data4d, radius, mask=~counts.broken if counts.broken.any() else None, threads=threads)
+    elif len(disks) and disks.frame.max() >= len(none):
+        raise ParameterError(
+            f"disks has a disk at position {disks.frame.max()}, but the scan has {len(none)} positions"
+        )
+    _, found = bragg_features(disks, descan.center, counts.spec.frame_shape, radius)
+    label = bragg_classes(found, data, radius, seed)
+    return np.where(data.empty, -1, label)
+
+
+def _compared(labels: NDArray[np.int64], other: NDArray[np.int64], n: int) -> tuple[NDArray[np.int64], float]:
+    """Return the other classes, numbered as those they have most in common with, and the adjusted Rand index."""
+    from scipy.optimize import linear_sum_assignment
+    from sklearn.metrics import adjusted_rand_score
+
+    both = (labels >= 0) & (other >= 0)
+    if both.sum() < max(2, FEW_DISKS * (labels >= 0).sum()):
+        return np.full_like(other, -1), math.nan
+    table = np.zeros((n, int(other.max()) + 1))
+    np.add.at(table, (labels[both], other[both]), 1)
+    number = np.full(table.shape[1], -1, np.int64)
+    ours, theirs = linear_sum_assignment(-table)
+    number[theirs] = ours
+    number[number < 0] = n + np.arange(int((number < 0).sum()))
+    return np.where(other >= 0, number[other], -1), float(adjusted_rand_score(labels[both], other[both]))
+
+
+def _confidence(posterior: NDArray[Any], parts: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return posterior times the part of the label's class in the two largest fractions; 0 for empty frames."""
+    positions = np.arange(len(labels))
+    chosen = np.maximum(labels, 0)
+    own = np.nan_to_num(parts)[positions, chosen]
+    others = np.nan_to_num(parts)
+    others[positions, chosen] = 0
+    rival = others.max(axis=1)
+    part = np.divide(own, own + rival, out=np.zeros(len(labels)), where=own + rival > 0)
+    return np.where(labels >= 0, np.clip(posterior[positions, chosen] * part, 0, 1), 0.0)
+
+
+def _reason(curve: Curve, found: _Found, n: int, asked: int | None) -> str:
+    grouping = found.grouping
+    text = (
+        f"electrons that did not help to fit favour {curve.best} or more patterns"
+        if curve.best == curve.components[-1] and curve.best > 1
+        else f"electrons that did not help to fit favour {curve.best} pattern{'s' if curve.best > 1 else ''}"
+    )
+    text += f"; {len(grouping.of)} components make {n} class{'es' if n > 1 else ''}"
+    if len(grouping.of) > n:
+        text += f", those of one class at least {grouping.loosest:.0%} alike in their reflections or halo"
+    if n > 1:
+        text += f", two classes at most {grouping.closest:.0%}"
+    if grouping.mixed:
+        text += f"; {grouping.mixed} more were two classes at once"
+    if grouping.thin:
+        text += f"; {grouping.thin} more were borders or a few positions"
+    return text if asked is None else f"{asked} asked for; {text}"
+
+
+def _notes(data: Binned, grouping: Grouping, asked: int | None, second_way: bool, agreement: float) -> list[str]:
+    notes = []
+    if data.empty.any():
+        notes.append(f"{int(data.empty.sum())} of {len(data.empty)} frames are empty: their label is -1")
+    electrons = data.total() / max(int((~data.empty).sum()), 1)
+    if electrons < 10:
+        notes.append(f"only {electrons:.1f} electrons per frame lie outside the beam: classes rest on their neighbours")
+    if asked is not None and grouping.n < asked:
+        notes.append(f"{asked} classes were asked for, but only {grouping.n} patterns can be told apart")
+    if second_way and math.isnan(agreement):
+        notes.append("there are too few Bragg disks to check the classes by them")
+    elif second_way and agreement < 0.7:
+        notes.append(f"the Bragg disks give other classes (adjusted Rand index {agreement:.2f}): look at both maps")
+    return notes

@@ -1,0 +1,125 @@
+"""Frames of a scan as whole counts, read some rows at a time; broken pixels of the detector filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from esteemcore._core.errors import ParameterError
+from esteemcore.diffraction.data4d import PIECE_BYTES, spec_of
+
+SAMPLE = 4096
+"""Frames, in whole rows spread over the scan, that tell where the beam is and which pixels are broken."""
+
+HOT = 10.0
+"""A pixel with this many times the counts of the brightest of its eight neighbours is hot: no disk is that narrow."""
+
+
+class Counts:
+    """Frames as whole counts, never more than a piece of them in memory.
+
+    Parameters
+    ----------
+    data4d : array, shape (y, x, ky, kx)
+        Counts, or an object with ``shape``, ``dtype`` and slices along the first two axes.
+
+    Attributes
+    ----------
+    spec : esteemcore.stream.Spec
+    broken : ndarray of bool, shape (ky, kx)
+        Dead rows and columns and hot pixels; `pieces` gives them the counts of the nearest good pixel.
+    sample : ndarray of float64, shape (ky, kx)
+        Mean of a sample of the frames, broken pixels filled in.
+    notes : list of str
+        What is wrong with the detector.
+
+    Raises
+    ------
+    ParameterError
+        If the data have other axes, or hold what counts cannot be: NaN, negative values, fractions.
+    """
+
+    def __init__(self, data4d: Any) -> None:
+        self.spec = spec_of(data4d)
+        self._data = data4d
+        self.notes: list[str] = []
+        ky, kx = self.spec.frame_shape
+        self.broken = np.zeros((ky, kx), np.bool_)
+        self._source: list[NDArray[np.int64]] = []
+        total, frames = np.zeros((ky, kx)), 0
+        for _, piece in self.pieces(self.sample_rows()):
+            total += piece.sum(axis=0, dtype=np.float64)
+            frames += len(piece)
+        self._find_broken(total)
+        if self.broken.any():
+            total[self.broken] = total[self._source[0], self._source[1]]
+        self.sample = total / frames
+
+    def sample_rows(self) -> NDArray[np.int64]:
+        """Return rows of the scan, evenly spread, with about `SAMPLE` frames."""
+        ny, nx = self.spec.scan_shape
+        n = min(ny, max(8, SAMPLE // nx))
+        return np.unique(np.round(np.linspace(0, ny - 1, n)).astype(np.int64))
+
+    def pieces(self, rows: Sequence[int] | NDArray[np.int64] | None = None) -> Iterator[tuple[slice, NDArray[Any]]]:
+        """Yield flat positions and their frames (n, ky, kx), uint16 or uint32, some rows or a part of one at a time."""
+        ny, nx = self.spec.scan_shape
+        at_once = max(1, PIECE_BYTES // (self.spec.pixels * max(self.spec.dtype.itemsize, 2)))
+        together, columns = (max(1, at_once // nx), min(nx, at_once)) if rows is None else (1, min(nx, at_once))
+        for y in range(0, ny, together) if rows is None else rows:
+            for x in range(0, nx, columns):
+                block = np.asarray(self._data[y : y + together, x : x + columns])
+                frames = _whole(block.reshape(-1, *self.spec.frame_shape))
+                if self.broken.any():
+                    frames = frames.copy()
+                    frames[:, self.broken] = frames[:, self._source[0], self._source[1]]
+                first = int(y) * nx + x
+                yield slice(first, first + len(frames)), frames
+
+    def _find_broken(self, total: NDArray[np.float64]) -> None:
+        """Find rows and columns without counts between others that have some, and hot pixels."""
+        dead = np.zeros(total.shape, np.bool_)
+        for axis, word in ((0, "row"), (1, "column")):
+            sums = total.sum(axis=1 - axis)
+            lit = np.flatnonzero(sums)
+            inside = np.zeros(len(sums), np.bool_)
+            if len(lit):
+                inside[lit[0] : lit[-1]] = True
+            silent = np.flatnonzero((sums == 0) & inside & (ndimage.median_filter(sums, 7) > 20))
+            if len(silent):
+                dead[(silent, slice(None)) if axis == 0 else (slice(None), silent)] = True
+                names = ", ".join(str(k) for k in silent[:6]) + (", ..." if len(silent) > 6 else "")
+                self.notes.append(
+                    f"detector {word} {names} has no counts: it is taken as dead and filled from its neighbour"
+                )
+        eight = np.ones((3, 3), np.bool_)
+        eight[1, 1] = False
+        around = ndimage.maximum_filter(total, footprint=eight)
+        hot = (total > HOT * (around + 1)) & (total > 100) & ~dead
+        if hot.any():
+            self.notes.append(f"{int(hot.sum())} hot pixels of the detector are filled from their neighbours")
+        self.broken = dead | hot
+        if self.broken.any():
+            places = ndimage.distance_transform_edt(self.broken, return_distances=False, return_indices=True)
+            self._source = list(places[:, self.broken])
+
+
+def _whole(frames: NDArray[Any]) -> NDArray[Any]:
+    """Return frames as uint16 or uint32 in the byte order of this machine; refuse what counts cannot be."""
+    if frames.dtype.kind == "b" or frames.dtype in (np.uint8, np.uint16, np.uint32):
+        return np.ascontiguousarray(frames, np.uint32 if frames.dtype.itemsize == 4 else np.uint16)
+    if frames.dtype.kind == "f" and not np.isfinite(frames).all():
+        raise ParameterError("data4d holds NaN or infinite values; replace them, or leave out the positions that do")
+    if frames.size and frames.min() < 0:
+        raise ParameterError(
+            f"data4d holds values down to {float(frames.min()):g}, which counts cannot be; do not subtract a background"
+        )
+    if frames.dtype.kind == "f" and (frames != np.rint(frames)).any():
+        raise ParameterError("data4d holds fractions, which counts cannot be; divide by the gain and round")
+    if frames.max(initial=0) > np.iinfo(np.uint32).max:
+        raise ParameterError(f"data4d holds values up to {float(frames.max()):g}; no frame has that many electrons")
+    return np.ascontiguousarray(frames, np.uint32)

@@ -1,0 +1,244 @@
+"""The direct beam of every frame, found from the beam itself, and the plane that it follows over the scan."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from esteemcore._core import checks
+from esteemcore._core.errors import CalibrationError, ParameterError
+from esteemcore._core.provenance import Provenance, record
+from esteemcore.diffraction.counts import Counts
+from esteemcore.diffraction.look import half_widths
+
+EDGE_PX = 1.6
+"""Width of the edge of the beam: what the pixels and a small ellipse leave of a sharp one."""
+
+LEAST_EXCESS = 1.5
+"""A direct beam has at least this many times the counts of the ring round it, on average over the scan."""
+
+SATURATED = 0.05
+"""Share of the pixels of the beam at the largest value from which it is clipped: noise leaves one here and there."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Descan:
+    """Where the direct beam lies in every frame.
+
+    Attributes
+    ----------
+    center : ndarray of float64, shape (y, x, 2)
+        The plane, (row, column) in detector px; pixel centres are integers.
+    residual : ndarray of float64, shape (y, x, 2)
+        What was measured less the plane; NaN where the beam was not measured: too few counts, or not asked for.
+    sigma_px : ndarray of float64, shape (y, x)
+        Standard error of the measured place along one axis, from the Fisher information of the counts.
+    reference : ndarray of float64, shape (2,)
+        Mean of the plane: where the beam lies in patterns that are corrected for descan.
+    span_px : float
+        How far the beam moves over the scan.
+    residual_px : float
+        Robust spread (1.48 times the median distance, per axis) of the residuals.
+    radius_px : float
+        Radius at which the beam, summed over the scan, has fallen to half of its middle.
+    notes : tuple of str
+        What is wrong with the beam or the detector, in words.
+    provenance : Provenance
+    """
+
+    center: NDArray[np.float64]
+    residual: NDArray[np.float64]
+    sigma_px: NDArray[np.float64]
+    reference: NDArray[np.float64]
+    span_px: float
+    residual_px: float
+    radius_px: float
+    notes: tuple[str, ...]
+    provenance: Provenance
+
+
+def find_descan(data4d: Any, radius_px: float) -> Descan:
+    """Find the direct beam of every frame and fit a plane to its places.
+
+    A disk that is soft at the edge and brighter on one side, as the beam behind a crystal is, is fitted to the counts
+    of each frame. The plane is fitted to the places by their standard errors; places that do not follow it, because the
+    fit went to a reflection or the inner structure of the beam is strong, lose their weight (Tukey).
+
+    Parameters
+    ----------
+    data4d : array, shape (y, x, ky, kx)
+        Whole counts; memory maps, Zarr, HDF5 and Dask arrays are read piece by piece.
+    radius_px : float
+        Radius of the beam in detector px.
+
+    Returns
+    -------
+    Descan
+
+    Raises
+    ------
+    ParameterError
+        If the data are no whole counts (y, x, ky, kx), are empty, or the disk does not fit on the detector.
+    CalibrationError
+        If no frame shows a direct beam of about this radius.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from esteemcore import diffraction
+    >>> y, x = np.mgrid[:32, :32]
+    >>> moving = [[40 * (np.hypot(y - 15, x - 15 - j) < 4) + 1 for j in range(3)] for i in range(4)]
+    >>> diffraction.find_descan(np.array(moving), radius_px=4).center[0].round(1).tolist()
+    [[15.0, 15.0], [15.0, 16.0], [15.0, 17.0]]
+    """
+    radius = checked_radius(data4d, radius_px)
+    return descan_of(Counts(data4d), radius, everywhere=True)
+
+
+def checked_radius(data4d: Any, radius_px: float) -> float:
+    """Return the radius, if disks of it fit on the detector."""
+    radius = checks.positive("radius_px", radius_px, "px")
+    shape = getattr(data4d, "shape", None)
+    if shape is not None and len(shape) == 4 and not 1.5 <= radius <= min(shape[2:]) / 6:
+        raise ParameterError(
+            f"radius_px is {radius:g}; disks of 1.5 px to a sixth of the detector (here {min(shape[2:]) / 6:g} px) "
+            "can be told apart"
+        )
+    return radius
+
+
+def descan_of(counts: Counts, radius: float, *, everywhere: bool) -> Descan:
+    """Return the descan of checked counts; ``everywhere=False`` measures a sample of the rows only."""
+    from esteemcore.diffraction import _beam_kernels as kernels
+
+    ny, nx = counts.spec.scan_shape
+    y0, x0 = _beam_in_mean(counts, radius)
+    rows = counts.sample_rows()
+    place = np.full((ny * nx, 2), np.nan)
+    span = half_widths(radius)
+    search = math.ceil(max(2 * radius, 8))
+    for index, frames in counts.pieces(rows):
+        kernels.brightest_disks(frames, y0, x0, search, span, place[index])
+    plane = _plane((ny, nx), place, np.where(np.isfinite(place), 1.0, 0.0))
+    measured = np.full((ny * nx, 4), np.nan)
+    every = everywhere and len(rows) < ny
+    for chosen in (rows, rows, None) if every else (rows, rows):
+        for index, frames in counts.pieces(chosen):
+            kernels.fit_beams(frames, plane[index], radius, EDGE_PX, max(3.0, 0.6 * radius), measured[index])
+        if chosen is not None:
+            with np.errstate(invalid="ignore"):
+                weight = np.nan_to_num(1 / (measured[:, 2:4] + 0.03**2))  # 0.03 px: what inner structure does
+            if (weight > 0).sum() < 2:
+                raise CalibrationError(
+                    f"no frame has enough counts for its direct beam to be found near (row, column) = ({y0}, {x0}) px"
+                )
+            plane = _plane((ny, nx), measured[:, :2], weight)
+    return _result(counts, radius, plane, measured)
+
+
+def _beam_in_mean(counts: Counts, radius: float) -> tuple[int, int]:
+    """Return the middle of the brightest disk of the mean frame; refuse a frame without one."""
+    mean = counts.sample
+    if not mean.any():
+        raise ParameterError("data4d has no counts at all: every frame of a sample of the scan is empty")
+    n = math.ceil(2 * radius)
+    far = np.hypot(*np.mgrid[-n : n + 1, -n : n + 1])
+    disk, ring = (far <= radius).astype(float), ((far > 1.5 * radius) & (far <= 2 * radius)).astype(float)
+    inner = ndimage.convolve(mean, disk / disk.sum(), mode="constant")
+    y0, x0 = np.unravel_index(int(inner.argmax()), inner.shape)
+    outer = ndimage.convolve(mean, ring / ring.sum(), mode="nearest")[y0, x0]
+    if inner[y0, x0] < LEAST_EXCESS * outer:
+        raise CalibrationError(
+            f"no direct beam of radius {radius:g} px was found: the brightest disk of the mean frame, at (row, column) "
+            f"= ({y0}, {x0}), has {inner[y0, x0] / max(outer, 1e-9):.2f} times the counts of the ring round it; check "
+            "radius_px and whether a beam stop covers the beam"
+        )
+    return int(y0), int(x0)
+
+
+def _plane(shape: tuple[int, int], place: NDArray[Any], weight: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the robust plane through places (n, 2) with weights (n, 2), at every position."""
+    y, x = np.divmod(np.arange(shape[0] * shape[1]), shape[1])
+    columns = [np.ones(y.size)] + [(c - c.mean()) / size for c, size in ((y, shape[0]), (x, shape[1])) if size > 1]
+    design = np.stack(columns, axis=1)
+    plane = np.empty((y.size, 2))
+    for axis in (0, 1):
+        known = weight[:, axis] > 0
+        a, b, w = design[known], place[known, axis], weight[known, axis]
+        robust = w
+        for _ in range(12):
+            root = np.sqrt(robust)
+            found = np.linalg.lstsq(a * root[:, None], b * root, rcond=None)[0]
+            off = b - a @ found
+            spread = 1.4826 * float(np.median(np.abs(off))) + 1e-3
+            robust = w * np.clip(1 - (off / (4 * spread)) ** 2, 0, None) ** 2
+        plane[:, axis] = design @ found
+    return plane
+
+
+def _result(counts: Counts, radius: float, plane: NDArray[np.float64], measured: NDArray[np.float64]) -> Descan:
+    ny, nx = counts.spec.scan_shape
+    residual = measured[:, :2] - plane
+    spread = 1.4826 * float(np.nanmedian(np.abs(residual)))
+    seen = _radius_of_sum(counts, plane, radius)
+    reference = plane.mean(axis=0)
+    notes = list(counts.notes)
+    if not 0.8 < seen / radius < 1.25:
+        notes.append(f"the direct beam looks like a disk of radius {seen:.1f} px, not {radius:g} px: check radius_px")
+    if spread > 0.5 + 2 * float(np.nanmedian(np.sqrt(measured[:, 2:4]))):
+        notes.append(f"the beam leaves the plane of its descan by {spread:.2f} px: patterns are blurred by that")
+    share = _saturated(counts, reference, radius)
+    if share > SATURATED:
+        notes.append(f"{share:.0%} of the pixels in the direct beam are at the largest value of the data: saturated")
+    corners = plane.reshape(ny, nx, 2)[[0, 0, -1, -1], [0, -1, 0, -1]]
+    return Descan(
+        plane.reshape(ny, nx, 2),
+        residual.reshape(ny, nx, 2),
+        np.sqrt(measured[:, 2:4].mean(axis=1)).reshape(ny, nx),
+        reference,
+        float(max(np.hypot(*(a - b)) for a in corners for b in corners)),
+        spread,
+        seen,
+        tuple(notes),
+        record("diffraction.find_descan", {"radius_px": radius}),
+    )
+
+
+def _saturated(counts: Counts, reference: NDArray[np.float64], radius: float) -> float:
+    """Return the share of pixels in the middle of the beam at the largest value, which counts hardly ever have."""
+    ky, kx = counts.spec.frame_shape
+    y, x = np.mgrid[:ky, :kx]
+    middle = np.hypot(y - reference[0], x - reference[1]) < 0.6 * radius
+    for _, frames in counts.pieces(counts.sample_rows()[::8]):
+        inside = frames[:, middle]
+        largest = inside.max(initial=0)
+        if largest >= 3 and (share := float((inside == largest).mean())) > SATURATED:
+            return share
+    return 0.0
+
+
+def _radius_of_sum(counts: Counts, plane: NDArray[np.float64], radius: float) -> float:
+    """Return the radius at which the summed beam has fallen half way from its middle to what is round it."""
+    n = math.ceil(3 * radius)
+    profile, pixels = np.zeros(n + 1), np.zeros(n + 1)
+    y, x = np.mgrid[: counts.spec.frame_shape[0], : counts.spec.frame_shape[1]]
+    for index, frames in counts.pieces(counts.sample_rows()[::4]):
+        for center, frame in zip(plane[index][::4], frames[::4], strict=True):
+            ring = np.rint(np.hypot(y - center[0], x - center[1])).astype(np.int64)
+            near = ring <= n
+            profile += np.bincount(ring[near], frame[near], n + 1)
+            pixels += np.bincount(ring[near], minlength=n + 1)
+    mean = profile / np.maximum(pixels, 1)
+    middle = profile[: math.ceil(0.6 * radius) + 1].sum() / pixels[: math.ceil(0.6 * radius) + 1].sum()
+    half = 0.5 * (middle + mean[math.ceil(1.5 * radius) :].min())
+    below = np.flatnonzero(mean < half)
+    below = below[below > 0]
+    if not len(below):
+        return float(n)
+    k = int(below[0])
+    return float(k - 1 + np.clip((mean[k - 1] - half) / max(mean[k - 1] - mean[k], 1e-9), 0, 1))

@@ -1,0 +1,207 @@
+"""Classes of a scan: as many as there are, where they are, how sure, how mixed, by two independent ways."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from known_grains import index, matched, pure
+
+from esteemcore import diffraction
+from esteemcore.errors import CancelledError, ParameterError
+
+
+@pytest.fixture(scope="module")
+def found(bent) -> diffraction.Classes:
+    truth, frames = bent
+    return diffraction.classify(frames, truth.radius_px)
+
+
+def test_as_many_classes_as_there_are_phases_each_in_its_place(bent, found) -> None:
+    truth, _ = bent
+    assert len(found) == len(truth.member) == 6, found.reason
+    assert index(truth, found.labels) > 0.97
+    assert found.kinds == ("crystalline",) * 4 + ("amorphous",) * 2
+    assert found.areas.sum() == found.labels.size
+
+
+def test_bragg_disks_alone_give_the_same_classes(bent, found) -> None:
+    truth, _ = bent
+    assert index(truth, found.other) > 0.9
+    assert found.agreement > 0.8
+    assert (found.agreed == (found.labels == found.other)).all()
+
+
+def test_the_classes_survive_a_tenth_of_the_electrons(bent, rng) -> None:
+    truth, frames = bent
+    few = diffraction.classify(rng.binomial(frames, 0.1).astype(np.uint16), truth.radius_px, second_way=False)
+    assert len(few) == 6, few.reason
+    assert index(truth, few.labels) > 0.93
+    assert np.isnan(few.agreement)
+
+
+def test_fractions_are_those_of_the_truth(bent, found) -> None:
+    truth, _ = bent
+    true = truth.member[matched(truth, found.labels)].reshape(6, -1)
+    shares = found.fractions.reshape(6, -1)
+    np.testing.assert_allclose(shares.sum(axis=0), 1, atol=1e-6)
+    off = shares - true
+    assert np.sqrt((off[:, pure(truth)] ** 2).mean()) < 0.05
+    assert np.sqrt((off[:, ~pure(truth)] ** 2).mean()) < 0.15
+
+
+def test_confidence_is_high_where_pure_and_low_where_mixed(bent, found) -> None:
+    truth, _ = bent
+    confidence = found.confidence.ravel()
+    assert ((confidence >= 0) & (confidence <= 1)).all()
+    assert confidence[pure(truth)].mean() > 0.9
+    assert confidence[~pure(truth)].mean() < 0.7
+
+
+def test_patterns_are_means_moved_back_by_the_descan(bent, found) -> None:
+    truth, frames = bent
+    true = matched(truth, found.labels)
+    row, column = np.rint(found.descan.reference).astype(int)
+    y, x = np.mgrid[:80, :80]
+    beam = np.hypot(y - row, x - column) < truth.radius_px - 1
+    for pattern, kind in zip(found.patterns, true, strict=True):
+        alone = (truth.member[kind].ravel() > 0.99).nonzero()[0]
+        expected = np.mean([frames.reshape(-1, 80, 80)[p].sum() for p in alone])
+        assert np.nansum(pattern) == pytest.approx(expected, rel=0.03)
+        assert pattern[beam].min() > 0.5 * pattern[beam].mean()  # a beam that wanders would be smeared out
+
+
+def test_the_reason_and_the_curve_tell_why(found) -> None:
+    tried, gain, sigma = found.curve.T
+    assert tried[0] == 1
+    assert gain[0] == 0
+    assert gain[tried >= 6].min() > gain[tried <= 3].max() > 0
+    assert (sigma[1:] > 0).all()
+    assert "make 6 classes" in found.reason
+    assert found.provenance.function == "diffraction.classify"
+    assert found.provenance.parameters["radius_px"] == pytest.approx(4)
+
+
+def test_one_bent_crystal_stays_one_class(rng) -> None:
+    from esteemcore import simulate
+
+    truth = simulate.polycrystal((14, 14), (80, 80), electrons=1500, grains=1, amorphous=0, waves=0.9, seed=4)
+    found = diffraction.classify(truth.frames(2), truth.radius_px)
+    assert len(found) == 1, found.reason
+    assert (found.labels == 0).all()
+    assert (found.fractions == 1).all()
+    assert found.kinds == ("crystalline",)
+    assert found.agreement == 1
+
+
+def test_noise_of_a_film_is_one_amorphous_class(rng) -> None:
+    y, x = np.mgrid[:48, :48] - 24.0
+    r = np.hypot(y, x)
+    frame = 20 * np.clip(4.5 - r, 0, 1) + np.exp(-(((r - 13) / 3) ** 2))
+    found = diffraction.classify(rng.poisson(frame, (12, 12, 48, 48)).astype(np.uint16), 4.0)
+    assert (len(found), found.kinds) == (1, ("amorphous",)), found.reason
+
+
+@pytest.mark.parametrize("n", [3, 5, 8])
+def test_a_number_that_is_asked_for_is_given(bent, n) -> None:
+    truth, frames = bent
+    found = diffraction.classify(frames, truth.radius_px, n, second_way=False)
+    assert len(found) == n
+    assert set(np.unique(found.labels)) <= set(range(n))
+    assert found.reason.startswith(f"{n} asked for")
+
+
+def test_same_seed_same_classes_and_lazy_arrays_are_no_different(bent, found) -> None:
+    truth, frames = bent
+    again = diffraction.classify(Lazy(frames), truth.radius_px)
+    np.testing.assert_array_equal(again.labels, found.labels)
+    np.testing.assert_array_equal(again.fractions, found.fractions)
+    np.testing.assert_array_equal(again.patterns, found.patterns)
+    assert again.provenance == found.provenance
+
+
+class Lazy:
+    """An array that is read by slices only, and refuses to be read as a whole."""
+
+    def __init__(self, data) -> None:
+        self._data = data
+        self.shape, self.dtype = data.shape, data.dtype
+
+    def __getitem__(self, key):
+        return self._data[key]
+
+
+def test_known_disks_are_taken(bent, found) -> None:
+    truth, frames = bent
+    disks = diffraction.find_disks(frames, truth.radius_px)
+    again = diffraction.classify(frames, truth.radius_px, disks=disks)
+    np.testing.assert_array_equal(again.other, found.other)
+
+
+def test_empty_frames_have_no_class(bent, found) -> None:
+    truth, frames = bent
+    data = frames.copy()
+    data[5, 2:6] = 0
+    less = diffraction.classify(data, truth.radius_px, second_way=False)
+    assert (less.labels[5, 2:6] == -1).all()
+    assert (less.confidence[5, 2:6] == 0).all()
+    assert np.isnan(less.fractions[:, 5, 2:6]).all()
+    assert (less.labels >= 0).sum() == less.labels.size - 4
+    assert any("4 of 400 frames are empty" in note for note in less.notes)
+
+
+def test_dead_rows_and_hot_pixels_are_filled_and_told(bent) -> None:
+    truth, frames = bent
+    data = frames.copy()
+    data[:, :, 25] = 0
+    data[:, :, 60, 11] = 500
+    found = diffraction.classify(data, truth.radius_px, second_way=False)
+    assert any("row 25 has no counts" in note for note in found.notes)
+    assert any("1 hot pixels" in note for note in found.notes)
+    assert index(truth, found.labels) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"n_classes": 401}, "only 400 positions"),
+        ({"n_classes": 0}, "n_classes"),
+        ({"radius_px": 30}, "radius_px"),
+        ({"binning": 70}, "binning"),
+        ({"data4d": np.zeros((3, 3, 40, 40), int), "radius_px": 4}, "no counts"),
+        ({"data4d": np.ones((3, 40, 40))}, "four axes"),
+    ],
+)
+def test_bad_arguments_are_errors_in_words(bent, change, words) -> None:
+    truth, frames = bent
+    with pytest.raises(ParameterError, match=words):
+        diffraction.classify(**{"data4d": frames, "radius_px": truth.radius_px, **change})
+
+
+@pytest.mark.parametrize(("value", "words"), [(np.nan, "NaN"), (-1.0, "which counts cannot be"), (0.5, "fractions")])
+def test_what_counts_cannot_be_is_refused(bent, value, words) -> None:
+    truth, frames = bent
+    data = frames.astype(np.float32)
+    data[3, 3, 4, 4] = value
+    with pytest.raises(ParameterError, match=words):
+        diffraction.classify(data, truth.radius_px)
+
+
+def test_a_beam_alone_cannot_be_classified() -> None:
+    y, x = np.mgrid[:48, :48]
+    data = np.broadcast_to(9 * (np.hypot(y - 24, x - 24) < 4), (4, 4, 48, 48)).astype(np.uint8)
+    with pytest.raises(ParameterError, match="no electron outside the direct beam"):
+        diffraction.classify(data, 4.0)
+
+
+def test_it_can_be_cancelled_and_tells_its_progress(bent) -> None:
+    truth, frames = bent
+    told: list[float] = []
+    diffraction.classify(frames[:8], truth.radius_px, second_way=False, progress=told.append)
+    assert told == sorted(told)
+    assert told[-1] == 1
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(CancelledError):
+        diffraction.classify(frames, truth.radius_px, cancel=stop)
