@@ -92,7 +92,8 @@ class RunningSums:
     ) -> None:
         """Add a frame whose place is sure; it must be finite where ``mask`` is True."""
         self.image.add(image if mask is None else np.where(mask, image, 0), field, mask=mask)
-        self._weights.add(np.ones(self.shape, np.uint8), field)
+        if self.maps:
+            self._weights.add(np.ones(self.shape, np.uint8), field)
         if self.spectra is not None:
             self.spectra.add(spectra, field, energy_shift_channels=energy_shift_channels)
         if self.meter is not None:
@@ -124,7 +125,7 @@ class RunningSums:
 
     def measure(self, total: register.Accumulated, region: NDArray[np.bool_] | None = None) -> None:
         """Measure the maps in a sum of all frames so far."""
-        if self.energy_ev is None:
+        if self.energy_ev is None or not self.maps:
             return
         weights = self._weights.result()
         sharing = float(cast(NDArray[Any], weights.variance).sum()) / float(weights.data.sum())

@@ -86,7 +86,7 @@ def take(
 
         def count(chunk: stream.Chunk) -> None:
             if chunk.frames is not None:
-                gathered.add(chunk.index, chunk.frames.reshape(len(chunk), -1, camera.channels).sum(axis=1))
+                gathered.add(chunk.index, chunk.frames.reshape(len(chunk), -1, gathered.channels).sum(axis=1))
 
         return grab(chosen, count), gathered.result()
 

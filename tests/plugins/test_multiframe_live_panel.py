@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import types
 from collections.abc import Iterator
@@ -30,13 +29,6 @@ def data(bench: Bench, title: str) -> np.ndarray:
     return np.asarray(bench.handler.live.items[title].xdata.data)
 
 
-def calibrated(camera: detectors.Detector) -> detectors.Detector:
-    """Give spectra an energy axis, which those of a one-bit camera have not."""
-    if camera.energy is None:
-        return camera
-    return dataclasses.replace(camera, energy=io.Axis("energy", camera.energy.size, 2.0, 100.0, "eV"))
-
-
 def test_frames_are_placed_and_shown(bench: Bench) -> None:
     assert bench.acquire().startswith("Done: 3 of 3"), bench.handler.message.value
     live = bench.handler.live
@@ -61,8 +53,8 @@ def test_frames_are_placed_and_shown(bench: Bench) -> None:
 
 
 def test_maps_snr_and_components_are_shown_against_dose(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = detectors._camera
-    monkeypatch.setattr(detectors, "_camera", lambda source: calibrated(found(source)))
+    axis = io.Axis("energy", 256, 2.0, 100.0, "eV")  # which the spectra of a one-bit camera have not
+    monkeypatch.setattr(detectors.Detector, "energy", property(lambda self: axis if self.kind == "spectra" else None))
     with spectrometer(bench):
         bench.choose("HAADF", "EELS")
         bench.model.dwell_us.value, bench.model.frames.value = 80.0, 3
@@ -89,6 +81,26 @@ def test_maps_snr_and_components_are_shown_against_dose(bench: Bench, monkeypatc
         counts = live.items["Components against dose"].xdata
         assert counts.data[-1] == (state.components[-1].n or 0)
         assert counts.intensity_calibration.units == "components"
+
+
+def test_drift_tube_steps_are_undone_in_the_sum(bench: Bench) -> None:
+    """With the simulated spectrometer: the zero-loss peak of each frame moves on the camera, in the sum it stays."""
+    instrument, eels = bench.microscope.instrument, bench.microscope.configuration.eels
+    eels.is_paced = False
+    instrument.SetVal("BeamCurrent", 2e-10)
+    bench.choose("HAADF", "Esteem EELS Camera")
+    bench.model.dwell_us.value, bench.model.frames.value = 500.0, 3
+    bench.model.energy_step_ev.value = 8.0
+    bench.settle()
+    assert bench.acquire().startswith("Done: 3 of 3"), bench.handler.message.value
+    dataset, key = io.load(bench.region.parts[0][1]), "Esteem_EELS_Camera"
+    energies = dataset.signals[key].axes[-1].coordinates
+    frames = np.stack([bench.region.frame(k)[key].sum(axis=(0, 1)) for k in range(3)])
+    peaks = energies[frames.argmax(axis=1)]
+    assert np.abs(peaks + dataset.series.energy_offset_ev).max() <= 1.0
+    assert bench.handler.live.state.accepted == 3
+    total = bench.handler.live._series.live.result()
+    assert abs(energies[total.data.sum(axis=(0, 1)).argmax()]) <= 1.0
 
 
 def test_enough_by_dose_and_by_what_is_typed(bench: Bench) -> None:
