@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import sys
@@ -161,12 +162,26 @@ def swift() -> Any:
     return TestContext.TestSetup()
 
 
-@pytest.fixture
-def microscope(swift: Any, tmp_path: Path) -> Iterator[Microscope]:
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator[Microscope]:
+    """Run a simulator with a thin crystal."""
     logging.getLogger("acquisition").setLevel(logging.ERROR)
     instrument = esteem_sim.Instrument(specimen="srtio3", thickness_nm=0.4, scene_options={"spacing_nm": 0.04})
-    configuration = esteem_sim.Configuration(instrument, configuration_location=str(tmp_path))
+    configuration = esteem_sim.Configuration(instrument, configuration_location=str(folder))
     with AcquisitionTestContext.test_context(configuration) as context:
         instrument.prepare_scene()
         instrument.stage.wait()
         yield Microscope(configuration, context)
+
+
+@pytest.fixture
+def microscope(swift: Any, tmp_path: Path) -> Iterator[Microscope]:
+    with running(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared_microscope(swift: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Microscope]:
+    """One simulator for all tests of a module, which set it back themselves: a start takes seconds."""
+    with running(tmp_path_factory.mktemp("microscope")) as made:
+        yield made

@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from esteem_sim import Instrument, spectrometer
-from esteem_sim.controls import Controls
+from esteem_sim.controls import DEFAULTS, Controls
 from esteem_sim.motion import Motion, Wander
 from esteem_sim.scan_field import ScanField
 from nion.utils import Geometry
 
 from esteemcore import scan, simulate
 from nionswift_plugin.esteem_scan.scan_plan import synchronized
+
+
+@pytest.fixture
+def microscope(shared_microscope: Any) -> Iterator[Any]:
+    """Everything as at the start, and a specimen that has suffered nothing."""
+    instrument = shared_microscope.instrument
+    instrument.controls.restore(DEFAULTS)
+    instrument.ledger = scan.DoseLedger()
+    instrument.stage.damage = None
+    instrument.motion = Motion(instrument.controls)
+    shared_microscope.scan_source.probe_position = None
+    yield shared_microscope
+    assert instrument.is_blanked
 
 
 def show(microscope: Any, name: str, current_pa: float = 100.0) -> None:

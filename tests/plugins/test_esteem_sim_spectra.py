@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from esteem_sim import spectrometer
+from esteem_sim.controls import DEFAULTS
+from esteem_sim.motion import Motion
 from nion.utils import Registry
 
 from esteemcore import scan, simulate
@@ -19,13 +22,20 @@ DWELL_S = 1e-3
 
 
 @pytest.fixture
-def bench(microscope: Any) -> Any:
-    """A needle at 50 pA, spectra as fast as they can be drawn."""
-    configuration = microscope.configuration
-    configuration.eels.is_paced = configuration.eds.is_paced = False
-    microscope.instrument.SetVal("BeamCurrent", CURRENT_PA * 1e-12)
-    show(microscope, "needle")
-    return microscope
+def bench(shared_microscope: Any) -> Iterator[Any]:
+    """A needle at 50 pA, spectra as fast as they can be drawn; everything else as at the start."""
+    configuration, instrument = shared_microscope.configuration, shared_microscope.instrument
+    eels, eds = configuration.eels, configuration.eds
+    eels.is_paced = eds.is_paced = False
+    eels.is_dark_subtraction_enabled = eels.is_gain_normalization_enabled = True
+    instrument.is_blanked = False
+    instrument.controls.restore(DEFAULTS)
+    instrument.motion = Motion(instrument.controls)
+    instrument.ledger = scan.DoseLedger()
+    instrument.SetVal("BeamCurrent", CURRENT_PA * 1e-12)
+    show(shared_microscope, "needle")
+    yield shared_microscope
+    assert instrument.is_blanked
 
 
 def show(microscope: Any, name: str) -> None:
