@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from nion.data import DataAndMetadata
+from nion.data import Calibration, DataAndMetadata
 from nion.swift.model import DataItem
 from nion.utils import Model
 
-from esteemcore import multiframe
+from esteemcore import multiframe, register
 from esteemcore.errors import EsteemError, ParameterError
 from nionswift_plugin.esteem_multiframe import live_curves, survey
 from nionswift_plugin.esteem_multiframe.pace import Pace
@@ -19,6 +20,8 @@ from nionswift_plugin.esteem_scan import binding
 from nionswift_plugin.esteem_scan.event_loop import UserInterfaceCalls
 from nionswift_plugin.esteem_scan.words import sentence
 
+SUM_BYTES = 2**28
+"""Sums of spectra up to this size become data items at the end; larger ones are for ``esteem multiframe``."""
 _NUMBERS = ("snr", "components", "total_dose", "drift_nm")
 
 
@@ -67,6 +70,7 @@ class LiveResults:
         self._where: multiframe.DriftCompensation | None = None
         self._region: multiframe.Region | None = None
         self._pace = Pace()
+        self._total: register.Accumulated | None = None
 
     @property
     def state(self) -> multiframe.LiveState | None:
@@ -152,21 +156,47 @@ class LiveResults:
 
     def finish(self, cancel: threading.Event) -> str:
         """Wait until all frames are looked at, in the thread of the run; return what went wrong, in words."""
+        self._total = None
         if self._make is None or self._series is None:
             return ""
-        return self._series.finish(cancel).error
+        live = self._series.live
+        error = self._series.finish(cancel).error
+        size = 8 * math.prod(live.plan.signals[live.spectra].shape) if live.spectra is not None else 0
+        if 0 < size <= SUM_BYTES and live.state.accepted and not cancel.is_set():
+            self._total = live.result()
+        return error
 
     def end(self) -> None:
         """Show what a series has become."""
         series = self._series
         if self._make is not None and series is not None and self._region is not None:
             self._show(series.state, self._region.pixel_size_nm)
+            if self._total is not None:
+                self._put("Sum of spectra", self._spectra(series.live, self._total))
+        self._total = None
         self._show_pace(self._pace.summary(self.lag))
 
     def _seen(self, state: multiframe.LiveState) -> None:
         region = self._region
         if region is not None:
             self._calls.newest("live results", lambda: self._show(state, region.pixel_size_nm))
+
+    @staticmethod
+    def _spectra(live: multiframe.LiveSeries, total: register.Accumulated) -> DataAndMetadata.DataAndMetadata:
+        """Return the aligned sum, with its energies."""
+        step = live.plan.region.pixel_size_nm
+        axes = [Calibration.Calibration(-step * n / 2, step, "nm") for n in total.data.shape[:2]]
+        known = live.plan.signals[str(live.spectra)].axes
+        if known is not None:
+            axes.append(Calibration.Calibration(known[-1].offset, known[-1].scale, known[-1].unit))
+        entry = {"frames": live.state.frames, "accepted": live.state.accepted, "dose_e_per_A2": live.state.summed_dose}
+        return DataAndMetadata.new_data_and_metadata(
+            total.data.astype(np.float32),
+            intensity_calibration=Calibration.Calibration(0.0, 1.0, "counts"),
+            dimensional_calibrations=axes,
+            metadata={binding.KEY: entry},
+            data_descriptor=DataAndMetadata.DataDescriptor(False, 2, 1),
+        )
 
     def _show_pace(self, words: str) -> None:
         self.pace.value = words

@@ -101,6 +101,12 @@ def test_drift_tube_steps_are_undone_in_the_sum(bench: Bench) -> None:
     assert bench.handler.live.state.accepted == 3
     total = bench.handler.live._series.live.result()
     assert abs(energies[total.data.sum(axis=(0, 1)).argmax()]) <= 1.0
+    shown = bench.handler.live.items["Sum of spectra"].xdata
+    assert np.array_equal(shown.data, total.data.astype(np.float32))
+    assert [axis.units for axis in shown.dimensional_calibrations] == ["nm", "nm", "eV"]
+    assert shown.dimensional_calibrations[2].convert_to_calibrated_value(3) == pytest.approx(energies[3])
+    assert shown.is_collection
+    assert shown.datum_dimension_count == 1
 
 
 def test_enough_by_dose_and_by_what_is_typed(bench: Bench) -> None:
