@@ -5,6 +5,7 @@ from __future__ import annotations
 from esteem_sim import Configuration
 from nion.swift import Workspace
 
+from nionswift_plugin.esteem_scan import menu
 from nionswift_plugin.esteem_simulator.panel import PANEL_ID, TITLE, SettingsPanel
 
 _running: list[Configuration] = []
@@ -20,6 +21,7 @@ def run() -> None:
     if not _running:
         _running.append(Configuration())
         _running[0].run()
+        menu.load(__name__)
         properties = {"min-width": 340, "height": 420, "instrument": _running[0].instrument}
         Workspace.WorkspaceManager().register_panel(
             SettingsPanel, PANEL_ID, TITLE, ["left", "right"], "left", properties
