@@ -48,6 +48,7 @@ class SettingsHandler(Declarative.Handler):
             spacing=4,
         )
         motion = u.create_column(
+            self._row(u, "current"),
             self._row(u, "drift_y", "drift_x"),
             self._row(u, "walk"),
             self._row(u, "jitter", "lines"),
@@ -70,7 +71,7 @@ class SettingsHandler(Declarative.Handler):
         )
         self.ui_view = u.create_column(
             u.create_group(specimen, title="Specimen", margin=4),
-            u.create_group(motion, title="Drift and scan", margin=4),
+            u.create_group(motion, title="Beam, drift and scan", margin=4),
             u.create_group(spectrometer, title="EELS spectrometer", margin=4),
             u.create_label(text="@binding(model.message.value)", name="message_label", word_wrap=True),
             u.create_stretch(),

@@ -38,6 +38,7 @@ class Setting:
 
 
 NUMBERS = (
+    Setting("current", "BeamCurrent", "pA", 1e-12, "Beam current"),
     Setting("thickness", "SpecimenThickness", "nm (0: usual)", 1e-9, "Thickness"),
     Setting("critical_dose", "CriticalDose", "e/Å²", 1.0, "above"),
     Setting("drift_y", "SpecimenDrift.y", "nm/min", 1e-9 / 60, "Drift, rows"),

@@ -58,15 +58,22 @@ def truth(microscope: Any, fov_nm: float, shape: tuple[int, int] = (32, 32)) -> 
 def test_images_show_where_the_heavy_atoms_are(microscope: Any, name: str, fov_nm: float, heavy: str) -> None:
     show(microscope, name, 20_000.0)
     assert microscope.instrument.get_autostem_properties()["specimen"] == name
-    image = record(microscope, fov_nm).ravel()
+    parameters = microscope.parameters((32, 32), 20.0)
+    parameters.fov_nm = fov_nm
+    parameters.enabled_channel_indexes = [0, 1, 2]
+    haadf, bright, ring = (np.asarray(xdata.data, float).ravel() for xdata in microscope.record(parameters))
     content = truth(microscope, fov_nm)
     mass = sum(content.element(e) * simulate.ELEMENTS[e][0] ** 2 for e in content.elements)
-    assert np.corrcoef(image, mass)[0, 1] > 0.9  # not all of it: heavy columns saturate
     assert content.element(heavy).std() > 0
-    beam = microscope.instrument.beam
-    mean = content.scattered(beam.energy_kev, 2 * beam.semiangle_mrad) * scan.charge_e(20_000.0, 20e-6)
-    assert np.corrcoef(image, mean)[0, 1] > 0.99
-    assert image.sum() == pytest.approx(mean.sum(), abs=5 * np.sqrt(mean.sum()))
+    assert np.corrcoef(haadf, mass)[0, 1] > 0.9  # not all of it: heavy columns saturate
+    assert np.corrcoef(bright, mass)[0, 1] < -0.75
+    electrons, alpha = scan.charge_e(20_000.0, 20e-6), microscope.instrument.beam.semiangle_mrad
+    mean = content.scattered(200, 2 * alpha) * electrons
+    assert np.corrcoef(haadf, mean)[0, 1] > 0.99
+    assert haadf.sum() == pytest.approx(mean.sum(), abs=5 * np.sqrt(mean.sum()))
+    disk = (1 - content.scattered(200, alpha)) * electrons
+    assert bright.sum() == pytest.approx(disk.sum() / 4, abs=5 * np.sqrt(disk.sum() / 4))
+    assert (ring + disk <= 1.02 * electrons).all()  # what is in the ring is not in the disk
 
 
 def test_the_4d_camera_sees_the_beam_alone_where_no_potential_is_known(microscope: Any) -> None:
