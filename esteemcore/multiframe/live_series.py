@@ -170,6 +170,24 @@ class LiveSeries:
         with self._lock:
             return None if self._sums.spectra is None else self._sums.spectra.result()
 
+    def counts_per_electron(self) -> dict[str, float]:
+        """Return the net counts of each map for each incident electron, as `XrayLine` takes them.
+
+        Where all frames are, as of the last look; empty before it.
+        """
+        with self._lock:
+            if not self._sums.found:
+                return {}
+            known = self._sums.image.result()
+            region = self.plan.region
+            fine_a2 = (10 * region.pixel_size_nm / known.upsample) ** 2
+            electrons = self._sums.measured_dose * fine_a2
+            inside = known.coverage > 0.9 * known.coverage.max()
+            return {
+                name: float(np.mean(found.data[inside], dtype=np.float64)) / electrons
+                for name, found in self._sums.found.items()
+            }
+
     def image_result(self) -> register.Accumulated:
         """Return the sum of the images so far, as a copy."""
         with self._lock:

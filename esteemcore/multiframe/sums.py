@@ -70,7 +70,7 @@ class RunningSums:
             )  # fmt: skip
             if self._components:
                 self.meter = spectral.ComponentMeter(self.shape, self.channels)
-        self.dose, self.frames = 0.0, 0
+        self.dose, self.measured_dose, self.frames = 0.0, 0.0, 0
         self.found: dict[str, MeasuredMap] = {}
         self.snr: dict[str, list[tuple[float, float]]] = {element.name: [] for element in self.maps}
         self.counted: list[ComponentCount] = []
@@ -129,6 +129,7 @@ class RunningSums:
             return
         weights = self._weights.result()
         sharing = float(cast(NDArray[Any], weights.variance).sum()) / float(weights.data.sum())
+        self.measured_dose = self.dose
         self.found = measure_maps(self.maps, total, self.energy_ev, region, sharing)
         for name, measured in self.found.items():
             rows = self.snr[name]

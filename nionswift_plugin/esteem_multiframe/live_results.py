@@ -174,7 +174,13 @@ class LiveResults:
             if self._total is not None:
                 self._put("Sum of spectra", self._spectra(series.live, self._total))
         self._total = None
-        self._show_pace(self._pace.summary(self.lag))
+        self._show_pace(", ".join(filter(None, (self._pace.summary(self.lag), self._yields()))))
+
+    def _yields(self) -> str:
+        """Return what the maps found for each electron, in the unit in which X-rays to expect are typed."""
+        found = {} if self._series is None else self._series.live.counts_per_electron()
+        words = [f"{name} {1e6 * value:.3g}" for name, value in found.items()]
+        return f"counts for a million electrons: {', '.join(words)}" if words else ""
 
     def _seen(self, state: multiframe.LiveState) -> None:
         region = self._region

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drifting import CHANNELS, ENERGY, LINE, SHAPE, Specimen
 
-from esteemcore import io, multiframe
+from esteemcore import io, multiframe, scan
 from esteemcore.errors import CalibrationError, ParameterError
 
 
@@ -49,6 +49,22 @@ def test_snr_grows_as_the_root_of_the_dose(tmp_path) -> None:
     np.testing.assert_allclose(dose, plan.figures.dose_per_frame * np.arange(1, 17))
     assert snr[-1] / snr[3] == pytest.approx(2.0, rel=0.12)
     assert not live.state.components
+
+
+@pytest.mark.parametrize("upsample", [1, 2])
+def test_counts_of_a_map_for_each_electron_are_those_of_the_specimen(tmp_path, upsample) -> None:
+    specimen = Specimen(counts=30.0)
+    plan = specimen.plan(frames=8)
+    whole = multiframe.ElementMap("all", (ENERGY[0] - 1, ENERGY[-1] + 1))
+    live = multiframe.LiveSeries(
+        plan, "adf", "eds", ENERGY, [whole], background=False, components=False, upsample=upsample
+    )
+    assert live.counts_per_electron() == {}
+    acquired(tmp_path, specimen, live, plan)
+    share = specimen.seen(4).mean()
+    per_pixel = specimen.counts * float([1 - share, share] @ specimen.spectra.sum(axis=1))
+    electrons = scan.charge_e(plan.settings.current_pa, plan.settings.dwell_s)
+    assert live.counts_per_electron()["all"] == pytest.approx(per_pixel / electrons, rel=0.03)
 
 
 def test_more_dose_shows_more_components(tmp_path) -> None:

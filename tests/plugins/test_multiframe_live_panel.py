@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from multiframe_bench import Bench, opened, spectrometer
 
-from esteemcore import io, multiframe
+from esteemcore import io, multiframe, scan
 from nionswift_plugin.esteem_multiframe import detectors, live_curves
 
 
@@ -78,6 +78,9 @@ def test_maps_snr_and_components_are_shown_against_dose(bench: Bench, monkeypatc
         assert axis.units == "e/Å²"
         assert axis.scale * (len(curve.data) - 1) == pytest.approx(state.summed_dose)
         assert curve.data[-1] == pytest.approx(state.maps["Disk"].snr)
+        electrons = 3 * scan.charge_e(100.0, 80e-6) * 256  # of the dwells
+        per_million = 1e6 * stored[..., inside].sum() / electrons
+        assert float(live.pace.value.split("electrons: Disk ")[1]) == pytest.approx(per_million, rel=0.15)  # where all frames are
         counts = live.items["Components against dose"].xdata
         assert counts.data[-1] == (state.components[-1].n or 0)
         assert counts.intensity_calibration.units == "components"
