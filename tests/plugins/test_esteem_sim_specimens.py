@@ -209,6 +209,22 @@ def test_every_exposure_harms_the_places_where_it_was(microscope: Any) -> None:
     assert set(instrument.ledger.totals) == {"record", "acquisition", "parked"}
 
 
+def test_the_same_dose_in_many_fast_frames_harms_less(microscope: Any) -> None:
+    show(microscope, "zeolite", 500.0)
+    stage, suffered = microscope.instrument.stage, []
+    dose = scan.charge_e(500.0, 4e-3) / 25  # each position is the middle of a cell of its own
+    for frames in (1, 8):
+        stage.damage = simulate.Damage(recovery_s=1e-3, excited_dose=1e5)
+        for _ in range(frames):
+            record(microscope, 9.0, (9, 9), 4000.0 / frames, flyback_us=0.0)
+        harm = stage.suffered.harm([[0.0, 0.0], [4.0, -4.0]])
+        rate, dwell_ms = dose / 4e-3, 4.0 / frames
+        held = rate * 1e-3 * (1 - (1 - math.exp(-dwell_ms)) / dwell_ms)  # excited on the average of a dwell
+        np.testing.assert_allclose(harm, dose * (1 + held / 1e5), rtol=0.02)
+        suffered.append(stage.suffered.harm([[0.0, 0.0]])[0])
+    assert suffered[0] > 1.5 * suffered[1]
+
+
 def test_oxygen_goes_where_the_dose_was_above_the_critical_one(microscope: Any) -> None:
     show(microscope, "zeolite", 40_000.0)
     instrument = microscope.instrument
