@@ -14,6 +14,7 @@ from esteemcore import __version__
 from esteemcore.errors import EsteemError
 
 COMMANDS = {
+    "classify": "divide a 4D-STEM scan into grains and amorphous phases, and write a report",
     "compress": "write any file into a small container and compare every value",
     "convert": "write a file for another program, or a container",
     "demo": "take a simulated low-dose one-bit 4D-STEM scan in Nion Swift and watch its phase form",

@@ -1,0 +1,104 @@
+"""``esteem classify FILE OUT``: grains and amorphous phases of a 4D-STEM scan, with the evidence."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from esteemcore import diffraction, io
+from esteemcore.cli.classify_page import report
+from esteemcore.cli.frames4d import ScanFrames
+from esteemcore.cli.options import add_scan, bar, loaded
+from esteemcore.errors import ParameterError
+from esteemcore.io.container import check_path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("file", type=Path, help="a container of Esteem or any 4D-STEM file that RosettaSciIO reads")
+    parser.add_argument("out", type=Path, help="container to make, *.esteem or *.zarr; the report lies beside it")
+    parser.add_argument("--radius-px", type=float, required=True, help="radius of a diffraction disk in detector px")
+    parser.add_argument("--classes", type=int, metavar="N", help="number of classes; default: found")
+    parser.add_argument(
+        "--binning", type=int, metavar="PX", help="side of the bins in px; default: from radius and dose"
+    )
+    parser.add_argument("--no-disks", action="store_true", help="do not classify by Bragg disks as well: twice as fast")
+    parser.add_argument("--seed", type=int, default=0, help="seed of thinning and first groups (%(default)s)")
+    parser.add_argument("--signal", help="which signal, when the file holds several with detector frames")
+    parser.add_argument("--overwrite", action="store_true", help="replace container and report that are there already")
+    add_scan(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Classify, write container and report, and print what was found."""
+    out = check_path(arguments.out)
+    page = out.with_suffix(".html")
+    for path in (out, page):
+        if path.exists() and not arguments.overwrite:
+            raise ParameterError(f"{path} exists already; choose another name, or replace it with --overwrite")
+    raw, made = arguments.file.resolve(), out.resolve()
+    if made == raw or made in raw.parents or raw in made.parents:
+        raise ParameterError(f"{out} would take the place of the frames in {arguments.file}; choose another name")
+    if not out.parent.is_dir():
+        raise ParameterError(f"there is no folder {out.parent}; make it first, or choose another one")
+    dataset = loaded(arguments)
+    frames = ScanFrames(dataset, arguments.signal)
+    with bar("classifying") as progress:
+        found = diffraction.classify(
+            frames,
+            arguments.radius_px,
+            arguments.classes,
+            binning=arguments.binning,
+            second_way=not arguments.no_disks,
+            seed=arguments.seed,
+            progress=progress,
+        )
+    io.save(out, io.Dataset(signals(found), metadata={"classes": described(found)}), overwrite=arguments.overwrite)
+    report(found, str(arguments.file)).save(page)
+    for line in lines(found):
+        print(line)
+    print(f"wrote {out} and {page}")
+    return 0
+
+
+def lines(found: diffraction.Classes) -> list[str]:
+    """Return what was found, line by line."""
+    text = [f"{len(found)} classes: {found.reason}"]
+    for c, (kind, area) in enumerate(zip(found.kinds, found.areas, strict=True)):
+        sure = found.confidence[found.labels == c].mean()
+        text.append(f"class {c}: {kind}, {area} positions, mean confidence {sure:.2f}")
+    if np.isfinite(found.agreement):
+        text.append(f"classes by Bragg disks agree to {found.agreement:.3f} (adjusted Rand index)")
+    return [*text, *(f"note: {note}" for note in found.notes)]
+
+
+def signals(found: diffraction.Classes) -> dict[str, io.Signal]:
+    """Return the arrays of the result with their axes, by the names of the files."""
+    ny, nx = found.labels.shape
+    n, ky, kx = found.patterns.shape
+    scan = io.Axis("y", ny), io.Axis("x", nx)
+    center = found.descan.reference
+    detector = io.Axis("ky", ky, 1.0, -float(center[0]), "px"), io.Axis("kx", kx, 1.0, -float(center[1]), "px")
+    return {
+        "labels": io.Signal(found.labels.astype(np.int32), scan),
+        "confidence": io.Signal(found.confidence.astype(np.float32), scan),
+        "labels_by_disks": io.Signal(found.other.astype(np.int32), scan),
+        "fractions": io.Signal(found.fractions.astype(np.float32), (io.Axis("class", n), *scan)),
+        "patterns": io.Signal(found.patterns, (io.Axis("class", n), *detector), metadata={"unit": "counts per frame"}),
+        "beam": io.Signal(found.descan.center, (*scan, io.Axis("component", 2)), metadata={"unit": "px"}),
+    }
+
+
+def described(found: diffraction.Classes) -> dict[str, object]:
+    """Return what is no array, ready for JSON."""
+    return {
+        "kinds": list(found.kinds),
+        "reason": found.reason,
+        "notes": list(found.notes),
+        "agreement": float(found.agreement) if np.isfinite(found.agreement) else None,
+        "curve": found.curve.tolist(),
+        "binning": found.binning,
+        "provenance": found.provenance.as_dict(),
+    }

@@ -1,0 +1,110 @@
+"""``esteem classify``: a scan into a container and a report, in any order of the frames, and what is refused."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from esteemcore import cli, events, io
+from esteemcore.cli.frames4d import ScanFrames
+
+SHAPE = (12, 14)
+
+
+@pytest.fixture(scope="module")
+def frames() -> np.ndarray:
+    """Two crystals, left and right, that differ by a turn."""
+    y, x = np.mgrid[:48, :48] - 24.0
+
+    def pattern(turn: float) -> np.ndarray:
+        spots = [np.hypot(y - 14 * np.sin(a), x - 14 * np.cos(a)) < 3 for a in turn + np.pi / 2 * np.arange(4)]
+        return 0.02 + 4 * (np.hypot(y, x) < 3) + np.sum(spots, axis=0)
+
+    rates = np.array([[pattern(0.2 + 0.5 * (j > 5)) for j in range(SHAPE[1])] for i in range(SHAPE[0])])
+    return np.random.default_rng(0).poisson(rates).astype(np.uint8)
+
+
+def axes(*sizes: int) -> tuple[io.Axis, ...]:
+    return tuple(io.Axis(name, n) for name, n in zip(("y", "x", "ky", "kx"), sizes, strict=True))
+
+
+@pytest.fixture
+def container(tmp_path, frames):
+    signal = io.Signal(frames, axes(*frames.shape), frame_shape=(48, 48))
+    io.save(tmp_path / "scan.esteem", io.Dataset({"frames": signal}))
+    return tmp_path / "scan.esteem"
+
+
+def test_a_scan_becomes_a_container_and_a_report(container, tmp_path, capsys) -> None:
+    out = tmp_path / "classes.esteem"
+    assert cli.main(["classify", str(container), str(out), "--radius-px", "3"]) == 0
+    text = capsys.readouterr().out
+    assert "2 classes: " in text
+    assert re.search(r"class 0: crystalline, 96 positions", text)
+    assert float(re.search(r"agree to ([\d.]+)", text)[1]) > 0.9
+    stored = io.load(out)
+    labels = np.asarray(stored.signals["labels"].data)
+    assert (labels == np.where(np.arange(14) > 5, 0, 1)).all()
+    assert stored.signals["patterns"].data.shape == (2, 48, 48)
+    np.testing.assert_allclose(np.asarray(stored.signals["fractions"].data).sum(axis=0), 1, atol=1e-5)
+    assert stored.metadata["classes"]["kinds"] == ["crystalline", "crystalline"]
+    page = (tmp_path / "classes.html").read_text(encoding="utf-8")
+    for words in ("Classes", "Confidence", "By Bragg disks alone", "Agreement", "Class 1", "Held-out electrons"):
+        assert f"<b>{words}</b>" in page
+    assert not re.search(r'(src|href)="(?!data:)', page)  # self-contained
+
+
+def test_frames_in_any_order_are_put_in_their_place(frames, rng) -> None:
+    order = rng.permutation(168)
+    shuffled = np.concatenate([frames.reshape(-1, 48, 48)[order[3:]], frames.reshape(-1, 48, 48)[order[5:6]]])
+    visits = np.append(order[3:], order[5])
+    expected = frames.reshape(-1, 48, 48).astype(int)
+    expected[order[:3]] = 0  # never visited
+    expected[order[5]] *= 2  # visited twice
+    axis = (io.Axis("frame", len(visits)), io.Axis("ky", 48), io.Axis("kx", 48))
+    scan = io.ScanRecord(SHAPE, index=visits)
+    dense = io.Dataset({"frames": io.Signal(shuffled, axis, frame_shape=(48, 48))}, scan=scan)
+    found = ScanFrames(dense)
+    assert found.shape == (*SHAPE, 48, 48)
+    np.testing.assert_array_equal(found[2:7, 3:9], expected.reshape(*SHAPE, 48, 48)[2:7, 3:9])
+
+
+def test_packed_frames_are_unpacked(frames) -> None:
+    bits = (frames > 0).astype(np.uint8)
+    signal = io.Signal(events.pack_bits(bits), axes(*frames.shape), "packed", (48, 48))
+    np.testing.assert_array_equal(ScanFrames(io.Dataset({"bits": signal}))[:3, 2:5], bits[:3, 2:5])
+
+
+def test_the_number_of_classes_and_the_seed_are_passed_on(container, tmp_path, capsys) -> None:
+    out = tmp_path / "one.esteem"
+    options = ["--radius-px", "3", "--classes", "1", "--no-disks", "--seed", "5", "--binning", "4"]
+    assert cli.main(["classify", str(container), str(out), *options]) == 0
+    assert "1 classes: 1 asked for" in capsys.readouterr().out
+    provenance = io.load(out).metadata["classes"]["provenance"]
+    assert provenance["seed"] == 5
+    assert provenance["parameters"] == {"radius_px": 3.0, "n_classes": 1, "binning": 4, "second_way": False}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--radius-px", "40"], "radius_px"),
+        (["--radius-px", "3", "--signal", "haadf"], "no signal 'haadf'"),
+        (["--radius-px", "3", "--classes", "999"], "only 168 positions"),
+    ],
+)
+def test_wrong_options_are_errors_in_words(container, tmp_path, capsys, options, words) -> None:
+    assert cli.main(["classify", str(container), str(tmp_path / "classes.esteem"), *options]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "classes.esteem").exists()
+
+
+def test_nothing_is_replaced_unasked(container, tmp_path, capsys) -> None:
+    (tmp_path / "classes.html").write_text("mine")
+    assert cli.main(["classify", str(container), str(tmp_path / "classes.esteem"), "--radius-px", "3"]) == 2
+    assert "classes.html exists already" in capsys.readouterr().err
+    assert cli.main(["classify", str(container), str(container), "--radius-px", "3", "--overwrite"]) == 2
+    assert "would take the place of the frames" in capsys.readouterr().err
+    assert io.load(container).signals["frames"].data.shape == (*SHAPE, 48, 48)
