@@ -4,6 +4,7 @@ from esteemcore.diffraction.classes import Classes
 from esteemcore.diffraction.classify import classify
 from esteemcore.diffraction.descan import Descan, find_descan
 from esteemcore.diffraction.disks import Disks
+from esteemcore.diffraction.ellipse import Ellipse, fit_ellipse
 from esteemcore.diffraction.find import find_disks
 from esteemcore.diffraction.strain_maps import Strain, strain
 from esteemcore.diffraction.structure import InnerStructure, learn_structure
@@ -14,12 +15,14 @@ __all__ = [
     "Descan",
     "DiskTable",
     "Disks",
+    "Ellipse",
     "InnerStructure",
     "Strain",
     "bragg_vector_map",
     "classify",
     "find_descan",
     "find_disks",
+    "fit_ellipse",
     "learn_structure",
     "strain",
 ]
