@@ -10,6 +10,7 @@ from esteemcore.multiframe.frame_values import VISIT_ORDER, sum_subpixels
 from esteemcore.multiframe.live_series import LiveSeries
 from esteemcore.multiframe.live_state import ComponentCount, LiveState
 from esteemcore.multiframe.maps import ElementMap, MeasuredMap, measure_maps
+from esteemcore.multiframe.merge import MergedAreas, merge_areas
 from esteemcore.multiframe.orders import ORDERS, FrameOrder, frame_order
 from esteemcore.multiframe.plan import SeriesFigures, SeriesPlan, spent
 from esteemcore.multiframe.process import process_series
@@ -45,6 +46,7 @@ __all__ = [
     "LiveState",
     "MailSettings",
     "MeasuredMap",
+    "MergedAreas",
     "ProcessedSeries",
     "Region",
     "RegionFolder",
@@ -66,6 +68,7 @@ __all__ = [
     "lines_from_words",
     "maps_from_words",
     "measure_maps",
+    "merge_areas",
     "predict_xrays",
     "process_series",
     "processed_signals",
