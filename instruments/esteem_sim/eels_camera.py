@@ -10,7 +10,7 @@ import numpy as np
 from nion.instrumentation import camera_base
 from numpy.typing import DTypeLike, NDArray
 
-from esteem_sim import spectrometer
+from esteem_sim import specimen_controls, spectrometer
 from esteem_sim.calibrations import EnergyCalibrator
 from esteem_sim.driven_camera import DrivenCamera
 from esteem_sim.frame_run import Drawing
@@ -99,6 +99,17 @@ class EelsCamera(DrivenCamera):
     @is_gain_normalization_enabled.setter
     def is_gain_normalization_enabled(self, is_gain_normalization_enabled: bool) -> None:
         self._normalizes_gain = is_gain_normalization_enabled
+
+    @property
+    def calibration_controls(self) -> Mapping[str, str | int | float]:
+        """Where the energy axis is among the controls, for those who do not ask the calibrator."""
+        return {
+            "x_scale_control": "eels_x_scale",
+            "x_offset_control": specimen_controls.AXIS_OFFSET,
+            "x_units_value": "eV",
+            "intensity_units_value": "counts",
+            "counts_per_electron_value": 1,
+        }
 
     def get_camera_calibrator(self, *, instrument_controller: Any, **kwargs: Any) -> camera_base.CameraCalibrator:
         """Return the energy axis."""

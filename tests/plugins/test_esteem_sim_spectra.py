@@ -156,6 +156,9 @@ def test_the_drift_tube_moves_the_spectrum_and_the_axis_follows(bench: Any) -> N
         assert instrument.GetVal("eels_x_offset") == -20 + shift_ev
         channels.append(channel)
     assert np.subtract(channels, channels[0]).tolist() == [0, 20, -10]
+    named = bench.configuration.eels.calibration_controls
+    for control, value in (("x_scale_control", 0.5), ("x_offset_control", -15.0)):
+        assert instrument.GetVal(named[control]) == value
     instrument.SetVal("ZLPoffset", 0.0)
     instrument.SetVal("EELS_Dispersion", 0.25)
     _, found = grab(bench, source, parameters)
