@@ -12,7 +12,7 @@ from esteemcore.errors import ParameterError
 from esteemcore.events import SparseSI
 from esteemcore.spectral.methods._line_width import line_width
 from esteemcore.spectral.methods._nmf_kernels import shares_of_counts
-from esteemcore.spectral.methods._poisson_factors import maximise
+from esteemcore.spectral.methods._poisson_factors import LEAST_SOURCE, maximise
 from esteemcore.spectral.methods._sieve import Sieve
 
 
@@ -74,6 +74,46 @@ def test_the_likelihood_never_falls(rng, pixels, channels, fixed) -> None:
     np.testing.assert_allclose(fit.spectra.sum(axis=0), 1)
     np.testing.assert_allclose(fit.spectra[:, :fixed], lines[:, :fixed])
     assert fit.abundances.min() >= 0
+
+
+@pytest.mark.parametrize(("pixels", "prior"), [(0.0, 0.5), (1.0, 0.04)])
+def test_likelihood_times_prior_never_falls(rng, pixels, prior) -> None:
+    counts = scipy.sparse.csr_array(rng.poisson(rates(rng, 20, shape=(14, 15), channels=60)).reshape(210, 60) * 1.0)
+    sources, lines = start(rng, counts, 3)
+    fit = maximise(
+        counts, sources, lines, Sieve(np.ones((14, 15), bool), pixels), iterations=150, tolerance=0, prior=prior
+    )
+    model, dense = fit.abundances @ fit.spectra.T, counts.toarray()
+    by_hand = (dense * np.log(np.where(dense > 0, model, 1))).sum() - fit.abundances.sum()
+    by_hand -= prior * np.log(np.maximum(fit.sources, LEAST_SOURCE)).sum()
+    assert fit.likelihood[-1] == pytest.approx(by_hand, rel=1e-9)
+    assert (np.diff(fit.likelihood) >= -1e-10 * abs(by_hand)).all()
+
+
+def test_the_mode_of_a_single_rate_is_that_of_its_gamma_distribution() -> None:
+    """Counts x, one spectrum: the posterior of each abundance is Gamma(x + 1/2, 1), whose mode is x - 1/2."""
+    counts = np.array([[3.0, 4.0], [10.0, 2.0], [0.0, 1.0], [0.0, 0.0]])
+    fit = maximise(
+        scipy.sparse.csr_array(counts), np.full((4, 1), 5.0), np.full((2, 1), 0.5), Sieve(np.ones((2, 2), bool)),
+        iterations=200, tolerance=0, prior=0.5,
+    )  # fmt: skip
+    np.testing.assert_allclose(fit.abundances[:3, 0], [6.5, 11.5, 0.5], rtol=1e-6)
+    assert fit.abundances[3, 0] <= LEAST_SOURCE
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_spectra_that_share_lines_do_not_drift_into_each_other(seed) -> None:
+    """One phase has the lines of the other and one more: any part of the first may be taken from the second."""
+    rng = np.random.default_rng(seed)
+    energy = np.arange(120.0)
+    line = [np.exp(-(((energy - at) / 3) ** 2)) for at in (30, 60, 90)]
+    spectra = np.array([line[0] + 0.2 * line[1], line[0] + line[1], line[2] + 0.5 * line[0]]) + 0.02
+    spectra /= spectra.sum(axis=1, keepdims=True)
+    shares = regions(rng, (40, 40), 3) ** 2
+    counts = SparseSI.from_dense(rng.poisson(50 * shares @ spectra))
+    found = spectral.unmix(counts, 3, method="nmf")
+    assert angles(found.spectra, spectra).max() < 5
+    assert found.abundances.sum() == pytest.approx(counts.count.sum(), rel=1e-6)
 
 
 def test_the_maximum_is_that_of_scikit_learn(rng) -> None:

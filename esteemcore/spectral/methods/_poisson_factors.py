@@ -15,6 +15,9 @@ from esteemcore.spectral.methods._sieve import Sieve
 GROWTH = 1.15
 """Steps are made longer by this factor as long as the likelihood rises."""
 
+LEAST_SOURCE = 1e-2
+"""Counts of a source below which a prior does not make it smaller."""
+
 BLOCK = 10
 """Steps between looks at whether it still rises."""
 
@@ -34,7 +37,8 @@ class PoissonFit:
     sources, lines : ndarray, shapes as abundances and spectra
         What these are the blurs of.
     likelihood : ndarray, shape (steps,)
-        Logarithm of the likelihood after each step, without the terms that only the data have.
+        Logarithm of the likelihood, and of the prior where there is one, after each step, without the terms that only
+        the data have.
     converged : bool
     """
 
@@ -56,6 +60,7 @@ def maximise(
     iterations: int,
     tolerance: float,
     step: Callable[[], None] = lambda: None,
+    prior: float = 0.0,
 ) -> PoissonFit:
     """Return the factors of largest likelihood that are reached from a start.
 
@@ -78,6 +83,10 @@ def maximise(
         Ends when ten steps raise the logarithm of the likelihood by less.
     step : callable
         Called after each step.
+    prior : float
+        What is taken from the expected counts of each source in each step: the likelihood is multiplied by the power
+        ``-prior`` of all sources, that is by a Gamma distribution of shape ``1 - prior``. One half is Jeffreys' prior
+        of a Poisson mean. Sources below `LEAST_SOURCE` count as that, so that there is a largest value.
 
     References
     ----------
@@ -96,6 +105,11 @@ def maximise(
         h = sieve.of_maps(g)
         value = shares_of_counts(counts.indptr, counts.indices, counts.data, h, w, by_pixel, by_channel)
         map_ratio = sieve.of_maps(_ratio(by_pixel, h)) / reach
+        if prior > 0:
+            expected = g * map_ratio
+            taken = np.maximum(expected - prior / reach, np.minimum(expected, LEAST_SOURCE))
+            map_ratio = _ratio(taken, g)
+            value -= prior * float(np.log(np.maximum(g, LEAST_SOURCE)).sum())
         line_ratio = sieve.of_spectra(_ratio(by_channel, w)) / width
         line_ratio /= np.maximum((v * line_ratio * width).sum(axis=0), 1e-300)
         line_ratio[:, : sieve.fixed] = 1

@@ -28,6 +28,9 @@ LEAST_GAIN, RELATIVE_GAIN = 1.0, 2e-7
 """Ends when ten steps raise the logarithm of the likelihood by less than this, or than this share of it: a difference
 that no test could tell."""
 
+PRIOR = 0.5
+"""Counts taken from each degree of freedom of a map in each step: Jeffreys' prior of a Poisson mean."""
+
 RIVAL_ANGLE_DEG = 15.0
 RIVAL_GAIN = 10.0
 """Another start that ends within so little of the best likelihood at spectra so far away is worth a note."""
@@ -41,6 +44,10 @@ def nmf(problem: Problem) -> Factors:
     on the pixels. Abundances are the blur of non-negative maps where smoothing is asked for, spectra the blur of
     non-negative spectra where counts that are held back say that it predicts them better. Lazy images are kept as their
     counts.
+
+    The largest likelihood alone drifts: where spectra may borrow from each other without becoming negative, moving
+    abundances away from zero sets them free to fit noise. Jeffreys' prior of the abundances (Gamma of shape one half)
+    undoes what that gains, so that phases stay pure where they are.
 
     Other data, and counts with readout noise: weighted least squares by coordinate descent (HALS [2]_) on the principal
     components, from the purest pixels.
@@ -64,7 +71,9 @@ def nmf(problem: Problem) -> Factors:
         notes = (*notes, f"the likelihood still rises after {FINE} steps: spectra and maps may still change a little")
     if fine.channels:
         notes = (*notes, f"spectra are smooth by {fine.channels:g} channels, which predicts held-out counts best")
-    return Factors(fine.fit.spectra.T, fine.fit.abundances * problem.gain, notes=notes)
+    # the prior takes a little from every pixel; all counts of a component are in its map
+    whole = fine.fit.by_channel.sum(axis=0) / np.maximum(fine.fit.abundances.sum(axis=0), 1e-300)
+    return Factors(fine.fit.spectra.T, fine.fit.abundances * whole * problem.gain, notes=notes)
 
 
 def counts_of(problem: Problem) -> Any:
@@ -117,7 +126,8 @@ def best_start(problem: Problem, counts: Any, restarts: int, work: Progress) -> 
         level = np.repeat(total / problem.n + 1e-3 * total.mean(), problem.n, axis=1)
         fits.append(
             maximise(
-                blocks.counts, level, spectra, sieve, iterations=COARSE, tolerance=LEAST_GAIN, step=work.step
+                blocks.counts, level, spectra, sieve, iterations=COARSE, tolerance=LEAST_GAIN, step=work.step,
+                prior=PRIOR,
             )
         )  # fmt: skip
     best = max(fits, key=lambda fit: fit.likelihood[-1])
@@ -143,8 +153,10 @@ def refined(problem: Problem, counts: Any, coarse: Coarse, work: Progress, chann
     total = np.asarray(counts.sum(axis=1)).reshape(-1, 1)
     sources = (total + 1e-3 * total.mean()) * share[coarse.blocks.label]
     sieve = Sieve(problem.mask, problem.smoothing_px, channels, fixed)
+    freedom = 1 / max(1.0, 4 * np.pi * problem.smoothing_px**2)  # of a pixel within a Gaussian
+    prior = PRIOR * freedom if fixed < problem.n else 0.0  # spectra that are given do not drift
     fit = maximise(
-        counts, sources, coarse.fit.spectra, sieve, iterations=FINE, step=work.step,
+        counts, sources, coarse.fit.spectra, sieve, iterations=FINE, step=work.step, prior=prior,
         tolerance=max(LEAST_GAIN, RELATIVE_GAIN * abs(float(coarse.fit.likelihood[-1]))),
     )  # fmt: skip
     return Fine(fit, channels)
