@@ -13,6 +13,9 @@ from esteemcore.errors import CancelledError, ParameterError
 from esteemcore.events import SparseSI
 from esteemcore.spectral.methods import METHODS
 
+QUICK = {name: entry for name, entry in METHODS.items() if name != "blu"}
+"""All methods but the one whose chains take seconds; test_blu.py has its laws."""
+
 
 def mixture(rng, shape=(24, 20), n=3, channels=60, counts=1e4):
     """Return data without noise, with pure pixels of every phase, the spectra and the abundances."""
@@ -25,7 +28,7 @@ def mixture(rng, shape=(24, 20), n=3, channels=60, counts=1e4):
 
 def test_scale_sign_and_order_are_fixed(rng) -> None:
     data, _, _ = mixture(rng)
-    for method in METHODS:
+    for method in QUICK:
         result = spectral.unmix(data, 3, method=method, noise="gaussian")
         np.testing.assert_allclose(np.abs(result.spectra).sum(axis=1), 1, rtol=1e-9, err_msg=method)
         peak = result.spectra[np.arange(3), np.abs(result.spectra).argmax(axis=1)]
@@ -36,7 +39,7 @@ def test_scale_sign_and_order_are_fixed(rng) -> None:
 
 def test_the_same_seed_gives_the_same_result(rng) -> None:
     counts = rng.poisson(rates(rng, 400, shape=(16, 16), channels=64))
-    for method in METHODS:
+    for method in QUICK:
         one, two = (spectral.unmix(counts, 3, method=method, seed=3) for _ in range(2))
         np.testing.assert_array_equal(one.spectra, two.spectra, err_msg=method)
         np.testing.assert_array_equal(one.abundances, two.abundances, err_msg=method)
@@ -47,7 +50,7 @@ def test_pixels_outside_the_mask_take_no_part_and_the_mask_is_not_transposed(rng
     mask = rng.random(data.shape[:2]) < 0.8
     mask[0, :3] = True
     spoiled = np.where(mask[..., None], data, np.nan)
-    for method in METHODS:
+    for method in QUICK:
         found, clean = (spectral.unmix(si, 3, method=method, mask=mask, noise="gaussian") for si in (spoiled, data))
         np.testing.assert_array_equal(found.spectra, clean.spectra, err_msg=method)
         assert (np.isnan(found.abundances) == ~mask).all(), method
@@ -60,7 +63,7 @@ def test_sparse_and_dense_counts_give_the_same_and_lazy_ones_nearly(rng) -> None
     import dask.array as da
 
     counts = rng.poisson(rates(rng, 2000, shape=(16, 14), channels=40))
-    for method, entry in METHODS.items():
+    for method, entry in QUICK.items():
         dense = spectral.unmix(counts, 3, method=method)
         sparse = spectral.unmix(SparseSI.from_dense(counts), 3, method=method)
         np.testing.assert_allclose(sparse.spectra, dense.spectra, rtol=1e-4, atol=1e-6, err_msg=method)
@@ -128,19 +131,19 @@ def test_smoothing_stays_inside_the_mask(rng) -> None:
 
 def test_known_spectra_come_first_and_stay(rng) -> None:
     data, spectra, amounts = mixture(rng)
-    for method in (name for name, entry in METHODS.items() if entry.known):
+    for method in (name for name, entry in QUICK.items() if entry.known):
         for given in ([2], [2, 0], [2, 0, 1]):
             result = spectral.unmix(data, 3, method=method, known=7 * spectra[given], noise="gaussian")
             np.testing.assert_allclose(result.spectra[: len(given)], spectra[given], rtol=1e-9, err_msg=method)
         np.testing.assert_allclose(result.abundances, amounts[[2, 0, 1]], atol=1e-3 * amounts.max(), err_msg=method)
-    for method in (name for name, entry in METHODS.items() if not entry.known):
+    for method in (name for name, entry in QUICK.items() if not entry.known):
         with pytest.raises(ParameterError, match="cannot take known"):
             spectral.unmix(data, 3, method=method, known=spectra[:1])
 
 
 def test_shares_sum_to_one_where_they_are_asked_to(rng) -> None:
     data, _, _ = mixture(rng)
-    for method, entry in METHODS.items():
+    for method, entry in QUICK.items():
         if entry.sum_to_one:
             result = spectral.unmix(data, 3, method=method, sum_to_one=True, noise="gaussian")
             np.testing.assert_allclose(result.abundances.sum(axis=0), 1, rtol=1e-9, err_msg=method)
@@ -189,7 +192,7 @@ def test_what_cannot_be_unmixed_is_refused_in_words(data, options, message) -> N
 
 @pytest.mark.parametrize("spectrum", [np.arange(1.0, 6), np.array([0.5, 1.2, 3.3]), np.array([2.5])])
 def test_one_pixel_is_its_own_component(spectrum) -> None:
-    for method in METHODS:
+    for method in QUICK:
         result = spectral.unmix(spectrum[None, None], 1, method=method, smoothing_px=0)
         np.testing.assert_allclose(result.spectra[0], spectrum / spectrum.sum(), rtol=1e-6, err_msg=method)
         np.testing.assert_allclose(result.abundances[0, 0, 0], spectrum.sum(), rtol=1e-6, err_msg=method)
@@ -199,7 +202,7 @@ def test_work_reports_its_progress_and_stops_when_asked(rng) -> None:
     data, _, _ = mixture(rng)
     cancel = threading.Event()
     cancel.set()
-    for method in METHODS:
+    for method in QUICK:
         seen: list[float] = []
         spectral.unmix(data, 3, method=method, noise="gaussian", progress=seen.append)
         assert seen == sorted(seen), method
