@@ -51,6 +51,14 @@ def test_every_kind_has_the_components_of_the_dense_matrix(rng, monkeypatch, noi
         assert other.sum_of_squares == pytest.approx(dense.sum_of_squares)
 
 
+def test_squares_of_rows_and_columns_are_those_of_the_dense_matrix(rng, monkeypatch) -> None:
+    data, weights = counts(rng).astype(np.int8), rng.random(64)
+    squares = np.square(data.reshape(-1, 64).astype(float))
+    for matrix in (data.reshape(-1, 64), *kinds(data, monkeypatch)):
+        np.testing.assert_allclose(operators.row_squares(matrix, weights), squares @ weights)
+        np.testing.assert_allclose(operators.column_squares(matrix), squares.sum(axis=0))
+
+
 def test_lanczos_agrees_with_lapack_to_rounding(rng) -> None:
     matrix = counts(rng).reshape(-1, 64).astype(float)
     exact = truncated_svd(matrix, 5, method="exact")
