@@ -1,8 +1,8 @@
 """Take the pictures of the real window for the documentation: docs/pictures/swift_*.png.
 
-``python scripts/take_screenshots.py``: a minute, on Linux with what tests/gui/debian-packages.txt lists and the extra
-``app``. Nion Swift runs in a virtual display with the simulated microscope; dates in titles aside, pictures of two runs
-show the same. Swift runs this file too, from `drive` on.
+``python scripts/take_screenshots.py``: three minutes, on Linux with what tests/gui/debian-packages.txt lists and the
+extra ``app``. Nion Swift runs in a virtual display with the simulated microscope; dates in titles aside, pictures of
+two runs show the same. Swift runs this file too, from `drive` on.
 """
 
 from __future__ import annotations
@@ -139,8 +139,27 @@ def save(picture: Any, name: str) -> None:
         raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes")
 
 
+def run(driver: Path, screen: tuple[int, int]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run Nion Swift with a driver; return what it found, and the pictures that it took."""
+    import real_swift
+    from PIL import Image
+
+    work = Path(tempfile.gettempdir()) / "esteem"  # it is seen in the pictures
+    work.mkdir()
+    try:
+        with (
+            real_swift.display(work, screen) as display,
+            real_swift.swift(driver, work / "swift", display) as running,
+        ):
+            found = running.result(300)
+        return found, {path.stem: Image.open(path).convert("RGB") for path in (work / "swift").glob("*.png")}
+    finally:
+        shutil.rmtree(work)
+
+
 def main() -> None:
     """Run Nion Swift and cut the pictures."""
+    import multiframe_screenshots
     from PIL import Image, ImageDraw, ImageFont
 
     sys.path.insert(0, str(ROOT / "tests" / "gui"))
@@ -148,17 +167,9 @@ def main() -> None:
 
     if real_swift.missing():
         raise SystemExit(f"the real window {real_swift.missing()}")
-    work = Path(tempfile.gettempdir()) / "esteem"  # it is seen in the pictures
-    work.mkdir()
-    try:
-        with (
-            real_swift.display(work, SCREEN) as display,
-            real_swift.swift(Path(__file__).resolve(), work / "swift", display) as running,
-        ):
-            found = running.result(180)
-        taken = {path.stem: Image.open(path).convert("RGB") for path in (work / "swift").glob("*.png")}
-    finally:
-        shutil.rmtree(work)
+    found, taken = run(Path(multiframe_screenshots.__file__), multiframe_screenshots.SCREEN)
+    multiframe_screenshots.cut(taken, found, save)
+    found, taken = run(Path(__file__).resolve(), SCREEN)
     for name in ("live_view", "forming", "done"):
         save(taken[name], name)
     left, _, right, _ = found["panel"]

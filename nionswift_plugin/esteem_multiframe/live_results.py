@@ -99,6 +99,8 @@ class LiveResults:
         self._make, self.text.value = None, ""
         if not self.is_on.value:
             self._series = None
+            if self.follows_drift.value:
+                raise ParameterError("the scan can follow the drift only if each frame is placed; tick both or neither")
             return
         typed = {name: getattr(self, name).value for name in _NUMBERS}
         lacking = [name.replace("_", " ") for name, value in typed.items() if value is None]

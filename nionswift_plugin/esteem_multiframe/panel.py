@@ -14,7 +14,7 @@ from nion.utils import Model
 
 from esteemcore import multiframe
 from esteemcore.errors import EsteemError, ParameterError
-from nionswift_plugin.esteem_multiframe import detectors, panel_view, survey
+from nionswift_plugin.esteem_multiframe import detectors, panel_view, resume, survey
 from nionswift_plugin.esteem_multiframe.live_results import LiveResults
 from nionswift_plugin.esteem_multiframe.model import MultiframeModel
 from nionswift_plugin.esteem_multiframe.series import SeriesRun
@@ -141,7 +141,9 @@ class MultiframeHandler(Declarative.Handler):
             self.message.value = f"Nothing to go on with: {error}"
             return
         self.region = regions[-1]
-        self.message.value = f"Frames are appended to {self.region.path}; draw or type the same region"
+        known = resume.take_over(self.model, self.region)
+        how = "all is set as it was" if known else "draw or type the same region"
+        self.message.value = f"Frames are appended to {self.region.path}; {how}"
         self._show_region()
 
     def live_clicked(self, widget: Any) -> None:

@@ -175,6 +175,9 @@ def test_the_scan_follows_the_drift_and_that_is_stored(bench: Bench, monkeypatch
 
     monkeypatch.setattr("esteemcore.multiframe.compensation.expected_drift", drifts)
     bench.handler.live.follows_drift.value = True
+    bench.handler.live.is_on.value = False
+    assert "only if each frame is placed" in bench.acquire()
+    bench.handler.live.is_on.value = True
     assert bench.acquire().startswith("Done"), bench.handler.message.value
     moved = io.load(bench.region.parts[0][1]).series.displacement_px
     pixel = bench.model.plan.region.pixel_size_nm

@@ -101,6 +101,36 @@ def test_frames_go_to_disk_and_acquire_again_appends(bench: Bench) -> None:
     assert dataset.metadata["instrument"]["simulated"] is True
 
 
+def test_the_last_region_sets_all_as_it_was(bench: Bench) -> None:
+    bench.choose("HAADF", "ADF")
+    bench.model.place = ((7.0, -3.0), 20.0)
+    for name, value in (
+        ("width_nm", 1.21), ("pixel_size_nm", 0.07), ("dwell_us", 12.3), ("flyback_us", 40.0), ("subpixels", 2),
+        ("order_index", multiframe.ORDERS.index("turned raster")), ("seed", 5), ("frames", 2),
+    ):  # fmt: skip
+        getattr(bench.model, name).value = value
+    bench.settle()
+    assert bench.acquire().startswith("Done"), bench.handler.message.value
+    before = bench.model.plan
+    bench.panel.close()
+    again = Bench(bench.microscope, Path(bench.model.folder.value))  # as after a new start
+    try:
+        again.handler.last_region_button.on_clicked()
+        assert again.handler.message.value.endswith("all is set as it was")
+        again.settle()
+        assert again.model.plan.region.shape == before.region.shape
+        assert again.model.plan.region.center_nm == pytest.approx(before.region.center_nm)
+        assert again.model.plan.settings == before.settings
+        assert list(again.model.plan.signals) == ["HAADF", "ADF"]
+        assert again.acquire().startswith("Done: 2 of 2")
+        assert again.region.count == 4
+        again.handler.new_region_button.on_clicked()  # an empty one tells nothing
+        again.handler.last_region_button.on_clicked()
+        assert "draw or type the same region" in again.handler.message.value
+    finally:
+        again.panel.close()
+
+
 def test_the_beam_is_blanked_between_frames(bench: Bench) -> None:
     seen = []
 

@@ -1,0 +1,48 @@
+"""Going on with a region of an earlier day: its place, pixels, times and signals as they were."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from esteemcore import multiframe
+from esteemcore.errors import EsteemError
+from nionswift_plugin.esteem_multiframe.model import MultiframeModel
+
+_SAME = (
+    "subpixels", "seed", "areas", "area_gap_nm", "energy_step_ev", "scan_overhead_s", "write_overhead_s", "compress",
+)  # fmt: skip
+
+
+def take_over(model: MultiframeModel, folder: multiframe.RegionFolder) -> bool:
+    """Set the panel as it was for the last frames of a region; return whether they tell how.
+
+    The probe current is that of the instrument, now.
+
+    Parameters
+    ----------
+    model : MultiframeModel
+    folder : RegionFolder
+    """
+    try:
+        *_, (_, dataset) = folder.datasets()
+        entry: Any = dataset.metadata["multiframe"]
+        last = entry.get("runs", [entry])[-1]
+        region, settings = last["region"], multiframe.SeriesSettings.from_dict(last["settings"])
+        place = multiframe.Region(
+            tuple(region["shape"]), region["pixel_size_nm"], tuple(last["center_nm"]), region["rotation_deg"]
+        )
+    except (ValueError, KeyError, IndexError, TypeError, EsteemError):
+        return False
+    for slot, detector in enumerate(model.detectors):
+        getattr(model, f"slot{slot}_chosen").value = detector.key in last["signals"]
+    model.set_region(place.fov_nm, place.center_nm, place.rotation_deg)
+    values = {name: getattr(settings, name) for name in _SAME} | {
+        "pixel_size_nm": float(f"{place.pixel_size_nm:.9g}"),
+        "dwell_us": float(f"{settings.dwell_s * 1e6:.9g}"),
+        "flyback_us": float(f"{settings.flyback_s * 1e6:.9g}"),
+        "frames": settings.frames,
+        "order_index": multiframe.ORDERS.index(settings.order),
+    }
+    for name, value in values.items():
+        getattr(model, name).value = value
+    return True
