@@ -67,6 +67,11 @@ def report(found: diffraction.Classes, source: str) -> Page:
         f"The direct beam moves by {descan.span_px:.2f} px over the scan and leaves its plane by "
         f"{descan.residual_px:.2f} px; patterns were compared in bins of {found.binning} px."
     )
+    if found.ellipse is not None:
+        page.text(
+            f"Circles look like ellipses of ratio {found.ellipse.ratio:.4f} on the detector, the long axis at "
+            f"{found.ellipse.angle_deg:.1f} degrees."
+        )
     page.heading("How it was made")
     page.details("Provenance", found.provenance.as_dict())
     return page

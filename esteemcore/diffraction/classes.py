@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from esteemcore._core.provenance import Provenance
 from esteemcore.diffraction.descan import Descan
+from esteemcore.diffraction.ellipse import Ellipse
 
 KINDS = ("crystalline", "amorphous")
 
@@ -53,6 +54,8 @@ class Classes:
         In words: why there are so many classes.
     descan : Descan
         Where the direct beam is.
+    ellipse : Ellipse or None
+        What circles look like on the detector: given, or found in the largest amorphous class; None if neither.
     binning : int
         Side of the bins in px in which patterns were compared.
     notes : tuple of str
@@ -73,6 +76,7 @@ class Classes:
     curve: NDArray[np.float64]
     reason: str
     descan: Descan
+    ellipse: Ellipse | None
     binning: int
     notes: tuple[str, ...]
     provenance: Provenance

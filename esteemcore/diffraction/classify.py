@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esteemcore._core import checks
-from esteemcore._core.errors import ParameterError
+from esteemcore._core.errors import CalibrationError, ParameterError
 from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import digest, record
 from esteemcore.diffraction.amorphous import radial_profile, texture
@@ -19,6 +19,7 @@ from esteemcore.diffraction.bragg_classes import bragg_classes, bragg_features
 from esteemcore.diffraction.classes import KINDS, Classes
 from esteemcore.diffraction.counts import Counts
 from esteemcore.diffraction.descan import Descan, checked_radius, descan_of
+from esteemcore.diffraction.ellipse import Ellipse, fit_ellipse
 from esteemcore.diffraction.find import find_disks
 from esteemcore.diffraction.grains import Evidence, Grouping, evidence, group
 from esteemcore.diffraction.mixture import Mixture, features, settle
@@ -50,6 +51,7 @@ def classify(
     *,
     binning: int | None = None,
     disks: DiskTable | None = None,
+    ellipse: Ellipse | None = None,
     second_way: bool = True,
     seed: int = 0,
     threads: int | None = None,
@@ -77,6 +79,8 @@ def classify(
         Side of the bins in px. Default: 0.8 times the radius, more for fewer than 60 electrons outside the beam.
     disks : DiskTable, optional
         What `find_disks` found in these data, if it is known already.
+    ellipse : Ellipse, optional
+        What circles look like on the detector. Default: what the halo of the largest amorphous class tells.
     second_way : bool
         Classify by Bragg disks too; without, `Classes.agreement` is NaN.
     seed : int
@@ -151,20 +155,33 @@ def classify(
     parts[data.empty] = np.nan
     total, covered = sums(counts, descan, np.where(posterior.max(axis=1) > 0.9, labels, -1), n)
     steps.step(2)
-    other = _by_disks(data4d, counts, descan, radius, data, disks, second_way, seed, threads)
+    given = None if ellipse is None else (ellipse.ratio, ellipse.angle_deg)
+    kinds = tuple(KINDS[int(found.seen.amorphous[of == c].all())] for c in range(n))
+    ellipse = ellipse or _ellipse(total, covered, kinds)
+    other = np.full_like(labels, -1)
+    if second_way:
+        table = disks if disks is not None else _disks(data4d, counts, radius, ellipse, threads)
+        other = _by_disks(counts, descan, radius, data, table, seed)
     steps.finish()
     other, agreement = _compared(labels, other, n)
     notes = (*descan.notes, *_notes(data, found.grouping, n_classes, second_way, agreement))
     shape = counts.spec.scan_shape
-    profiles = [radial_profile(t, c, descan.reference)[0] for t, c in zip(total, covered, strict=True)]
-    parameters = {"radius_px": radius, "n_classes": n_classes, "binning": size, "second_way": second_way}
+    along = None if ellipse is None else np.linalg.inv(ellipse.matrix)
+    profiles = [radial_profile(t, c, descan.reference, along)[0] for t, c in zip(total, covered, strict=True)]
+    parameters = {
+        "radius_px": radius,
+        "n_classes": n_classes,
+        "binning": size,
+        "ellipse": given,
+        "second_way": second_way,
+    }
     return Classes(
         labels.reshape(shape),
         _confidence(posterior, parts, labels).reshape(shape),
         np.divide(total, covered, out=np.full(total.shape, np.nan), where=covered > 0),
         np.ascontiguousarray(parts.T).reshape(n, *shape),
         agreement,
-        tuple(KINDS[int(found.seen.amorphous[of == c].all())] for c in range(n)),
+        kinds,
         other.reshape(shape),
         ((labels == other) & (labels >= 0)).reshape(shape),
         np.array([texture(t, descan.reference, radius)[0] for t in total]),
@@ -172,6 +189,7 @@ def classify(
         np.stack([curve.components, curve.gain, curve.sigma], axis=1).astype(np.float64),
         _reason(curve, found, n, n_classes),
         descan,
+        ellipse,
         size,
         notes,
         record("diffraction.classify", parameters, seed=seed, input_digest=digest(data.counts)),
@@ -212,30 +230,36 @@ def _fit(
     return _Found(settled, seen, dataclasses.replace(grouping, of=grouping.of[used]))
 
 
+def _ellipse(total: NDArray[np.float64], covered: NDArray[np.float64], kinds: tuple[str, ...]) -> Ellipse | None:
+    """Return the ellipse that the largest amorphous class shows, None where it shows none."""
+    halos = [c for c, kind in enumerate(kinds) if kind == "amorphous"]
+    if not halos:
+        return None
+    largest = max(halos, key=lambda c: float(covered[c].max()))
+    whole = covered[largest] == covered[largest].max()
+    try:
+        return fit_ellipse(np.where(whole, total[largest], 0)[None, None], mask=whole)
+    except (CalibrationError, ParameterError):
+        return None
+
+
+def _disks(data4d: Any, counts: Counts, radius: float, ellipse: Ellipse | None, threads: int | None) -> DiskTable:
+    mask = ~counts.broken if counts.broken.any() else None
+    return find_disks(
+        data4d, radius, mask=mask, distortion=None if ellipse is None else ellipse.matrix, threads=threads
+    )
+
+
 def _by_disks(
-    data4d: Any,
-    counts: Counts,
-    descan: Descan,
-    radius: float,
-    data: Binned,
-    disks: DiskTable | None,
-    wanted: bool,
-    seed: int,
-    threads: int | None,
+    counts: Counts, descan: Descan, radius: float, data: Binned, disks: DiskTable, seed: int
 ) -> NDArray[np.int64]:
     """Return the classes by Bragg disks, -1 where there are none."""
-    none = np.full(len(data.counts), -1, np.int64)
-    if not wanted:
-        return none
-    if disks is None:
-        disks = find_disks(data4d, radius, mask=~counts.broken if counts.broken.any() else None, threads=threads)
-    elif len(disks) and disks.frame.max() >= len(none):
+    if len(disks) and disks.frame.max() >= len(data.counts):
         raise ParameterError(
-            f"disks has a disk at position {disks.frame.max()}, but the scan has {len(none)} positions"
+            f"disks has a disk at position {disks.frame.max()}, but the scan has {len(data.counts)} positions"
         )
     _, found = bragg_features(disks, descan.center, counts.spec.frame_shape, radius)
-    label = bragg_classes(found, data, radius, seed)
-    return np.where(data.empty, -1, label)
+    return np.where(data.empty, -1, bragg_classes(found, data, radius, seed))
 
 
 def _compared(labels: NDArray[np.int64], other: NDArray[np.int64], n: int) -> tuple[NDArray[np.int64], float]:

@@ -28,6 +28,9 @@ LEAST = 8
 FOREIGN = 0.1
 """Share of other classes in a component, beyond what the rest of its own class explains, from which it is mixed."""
 
+UNEXPLAINED = 0.15
+"""What patterns of other classes leave of one that is a blend of them: 0.05 and less; of a class of its own: 0.5."""
+
 NEIGHBOURS = 6
 """Of the eight neighbours of a position in the core of a class, as many at least belong to the class."""
 
@@ -150,6 +153,10 @@ def group(found: Evidence, scan_shape: tuple[int, int], radius: float, n: int | 
     if (there & ~double & ~foreign).sum() >= (n or 1):
         double |= foreign
         of, _ = _join(found, there & ~double, None)
+    blended = _blended(found, of)
+    if (there & ~double & ~blended).sum() >= (n or 1):
+        double |= blended
+        of, _ = _join(found, there & ~double, None)
     thin = np.zeros(len(there), np.bool_)
     cores = [_core(found, of == c, scan_shape) for c in range(of.max() + 1)]
     if max(cores) > 0:
@@ -208,6 +215,29 @@ def _foreign(found: Evidence, of: NDArray[np.int64]) -> NDArray[np.bool_]:
         shares, off = optimize.nnls((found.rates[np.concatenate([own, others])] * weight).T, target)
         alone = optimize.nnls((found.rates[own] * weight).T, target)[1]
         result[m] = shares[len(own) :].sum() > FOREIGN * shares.sum() and alone**2 - off**2 > 25
+    return result
+
+
+def _blended(found: Evidence, of: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return the components of classes that are others on top of each other, the smallest first.
+
+    The mean counts of a class are fitted by those of all components of other classes. It is a blend if the fit leaves
+    less than `UNEXPLAINED` of the counts, weighted by their noise, and two classes take part in it.
+    """
+    result = np.zeros(len(of), np.bool_)
+    for c in np.argsort([found.frames[of == c].sum() for c in range(of.max() + 1)]):
+        members, others = of == c, np.flatnonzero((of >= 0) & (of != c) & ~result)
+        if not len(others):
+            continue
+        frames = found.frames[members]
+        rates = (found.rates[members] * frames[:, None]).sum(axis=0) / frames.sum()
+        weight = np.sqrt(frames.sum() / (rates + 1e-3 * rates.mean() + 1e-9))
+        target = rates * weight
+        shares, off = optimize.nnls((found.rates[others] * weight).T, target)
+        part = np.sort(np.bincount(of[others], shares))[::-1]
+        unexplained = (off**2 - len(target)) / (target @ target)
+        if unexplained < UNEXPLAINED and len(part) > 1 and part[1] > FOREIGN * part.sum():
+            result |= members
     return result
 
 

@@ -72,12 +72,9 @@ def held_out(data: Binned, seed: int, steps: Progress) -> Curve:
 
 
 def best_of(data: Binned, scores: NDArray[np.float32], k: int, seed: int, steps: Progress) -> Mixture:
-    """Return the best of several mixtures of k components, without those that hardly any position has."""
-    found = None
+    """Return the mixture of k components with the highest bound of several."""
+    tried = []
     for restart in range(RESTARTS if k > 1 else 1):
-        mixture = fit_mixture(data, first_groups(scores, k, seed + restart))
+        tried.append(fit_mixture(data, first_groups(scores, k, seed + restart)))
         steps.step()
-        if found is None or mixture.bound > found.bound:
-            found = mixture
-    assert found is not None
-    return found
+    return max(tried, key=lambda mixture: mixture.bound)

@@ -84,7 +84,13 @@ def test_the_number_of_classes_and_the_seed_are_passed_on(container, tmp_path, c
     assert "1 classes: 1 asked for" in capsys.readouterr().out
     provenance = io.load(out).metadata["classes"]["provenance"]
     assert provenance["seed"] == 5
-    assert provenance["parameters"] == {"radius_px": 3.0, "n_classes": 1, "binning": 4, "second_way": False}
+    assert provenance["parameters"] == {
+        "radius_px": 3.0,
+        "n_classes": 1,
+        "binning": 4,
+        "ellipse": None,
+        "second_way": False,
+    }
 
 
 @pytest.mark.parametrize(

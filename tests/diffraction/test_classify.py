@@ -72,6 +72,16 @@ def test_patterns_are_means_moved_back_by_the_descan(bent, found) -> None:
         assert pattern[beam].min() > 0.5 * pattern[beam].mean()  # a beam that wanders would be smeared out
 
 
+def test_the_halo_of_an_amorphous_class_tells_the_ellipse(bent, found) -> None:
+    truth, frames = bent
+    assert found.ellipse.ratio == pytest.approx(1.05, abs=0.004)
+    assert found.ellipse.angle_deg == pytest.approx(30.0, abs=2.5)
+    given = diffraction.classify(frames, truth.radius_px, ellipse=found.ellipse, second_way=False)
+    np.testing.assert_array_equal(given.profiles, found.profiles)
+    halo = found.profiles[found.kinds.index("amorphous")]
+    assert np.isfinite(halo[5:35]).all()
+
+
 def test_the_reason_and_the_curve_tell_why(found) -> None:
     tried, gain, sigma = found.curve.T
     assert tried[0] == 1
@@ -134,7 +144,7 @@ class Lazy:
 
 def test_known_disks_are_taken(bent, found) -> None:
     truth, frames = bent
-    disks = diffraction.find_disks(frames, truth.radius_px)
+    disks = diffraction.find_disks(frames, truth.radius_px, distortion=found.ellipse.matrix)
     again = diffraction.classify(frames, truth.radius_px, disks=disks)
     np.testing.assert_array_equal(again.other, found.other)
 
