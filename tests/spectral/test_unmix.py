@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import threading
 
 import numpy as np
@@ -209,3 +211,10 @@ def test_work_reports_its_progress_and_stops_when_asked(rng) -> None:
         assert seen[-1] == 1, method
         with pytest.raises(CancelledError):
             spectral.unmix(data, 3, method=method, noise="gaussian", cancel=cancel)
+
+
+@pytest.mark.parametrize("module", ["unmix", "pca", "rank"])
+def test_the_examples_of_the_docstrings_run(module) -> None:
+    result = doctest.testmod(importlib.import_module(f"esteemcore.spectral.{module}"))
+    assert result.attempted > 0
+    assert result.failed == 0
