@@ -7,10 +7,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from esteem_sim.controls import DEFAULTS
 
 from esteemcore import simulate
 from nionswift_plugin.esteem_simulator.panel import SettingsPanel
 from nionswift_plugin.esteem_simulator.settings_model import NUMBERS, SWITCHES
+
+
+@pytest.fixture
+def microscope(shared_microscope: Any) -> Any:
+    """Everything as at the start."""
+    shared_microscope.instrument.controls.restore(DEFAULTS)
+    shared_microscope.instrument.stage.damage = None
+    shared_microscope.instrument.stage.select("srtio3", 0.4)
+    return shared_microscope
 
 
 @pytest.fixture
