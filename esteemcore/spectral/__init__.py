@@ -2,6 +2,7 @@
 
 from esteemcore.spectral.align_energy import EnergyAlignment, align_energy
 from esteemcore.spectral.background import BackgroundRemoved, EdgeMap, edge_map, remove_background
+from esteemcore.spectral.element_lines import ElementLines, element_lines
 from esteemcore.spectral.meter import ComponentMeter
 from esteemcore.spectral.pca import PrincipalComponents, pca
 from esteemcore.spectral.rank import Rank, estimate_rank
@@ -12,6 +13,7 @@ __all__ = [
     "BackgroundRemoved",
     "ComponentMeter",
     "EdgeMap",
+    "ElementLines",
     "EnergyAlignment",
     "PrincipalComponents",
     "Rank",
@@ -19,6 +21,7 @@ __all__ = [
     "Unmixing",
     "align_energy",
     "edge_map",
+    "element_lines",
     "estimate_rank",
     "pca",
     "remove_background",
