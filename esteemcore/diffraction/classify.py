@@ -102,7 +102,7 @@ def classify(
         If the data are no whole counts (y, x, ky, kx), hold NaN, or have no electrons outside the direct beam; if
         `radius_px` or `n_classes` cannot be.
     CalibrationError
-        If no direct beam of this radius is found.
+        If no direct beam of this radius is found, or a beam stop hides it.
 
     References
     ----------
@@ -293,11 +293,8 @@ def _confidence(posterior: NDArray[Any], parts: NDArray[Any], labels: NDArray[np
 
 def _reason(curve: Curve, found: _Found, n: int, asked: int | None) -> str:
     grouping = found.grouping
-    text = (
-        f"electrons that did not help to fit favour {curve.best} or more patterns"
-        if curve.best == curve.components[-1] and curve.best > 1
-        else f"electrons that did not help to fit favour {curve.best} pattern{'s' if curve.best > 1 else ''}"
-    )
+    more = " or more" if curve.best == curve.components[-1] > 1 else ""
+    text = f"half of the electrons tell {curve.best}{more} patterns apart, judged by the other half"
     text += f"; {len(grouping.of)} components make {n} class{'es' if n > 1 else ''}"
     if len(grouping.of) > n:
         text += f", those of one class at least {grouping.loosest:.0%} alike in their reflections or halo"
@@ -317,6 +314,8 @@ def _notes(data: Binned, grouping: Grouping, asked: int | None, second_way: bool
     electrons = data.total() / max(int((~data.empty).sum()), 1)
     if electrons < 10:
         notes.append(f"only {electrons:.1f} electrons per frame lie outside the beam: classes rest on their neighbours")
+    if len(data.counts) < 4 * ENOUGH:
+        notes.append(f"{len(data.counts)} positions are too few to tell classes apart by themselves")
     if asked is not None and grouping.n < asked:
         notes.append(f"{asked} classes were asked for, but only {grouping.n} patterns can be told apart")
     if second_way and math.isnan(agreement):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -50,10 +51,15 @@ class Counts:
         ky, kx = self.spec.frame_shape
         self.broken = np.zeros((ky, kx), np.bool_)
         self._source: list[NDArray[np.int64]] = []
-        total, frames = np.zeros((ky, kx)), 0
+        total, frames, unit = np.zeros((ky, kx)), 0, 0
         for _, piece in self.pieces(self.sample_rows()):
             total += piece.sum(axis=0, dtype=np.float64)
             frames += len(piece)
+            unit = math.gcd(unit, int(np.gcd.reduce(piece, axis=None)))
+        if unit > 1:
+            raise ParameterError(
+                f"all values of data4d are multiples of {unit}, which numbers of electrons are not; divide them by it"
+            )
         self._find_broken(total)
         if self.broken.any():
             total[self.broken] = total[self._source[0], self._source[1]]

@@ -85,7 +85,7 @@ def find_descan(data4d: Any, radius_px: float) -> Descan:
     ParameterError
         If the data are no whole counts (y, x, ky, kx), are empty, or the disk does not fit on the detector.
     CalibrationError
-        If no frame shows a direct beam of about this radius.
+        If no frame shows a direct beam of about this radius, or a beam stop hides it.
 
     Examples
     --------
@@ -141,12 +141,27 @@ def descan_of(counts: Counts, radius: float, *, everywhere: bool) -> Descan:
     return _result(counts, radius, plane, measured)
 
 
+def _refuse_beam_stop(mean: NDArray[np.float64], radius: float) -> None:
+    """Raise an error if the middle of the counts lies in an area, as large as half a disk, that never has any."""
+    area, n = ndimage.label(mean == 0)
+    middle = np.array(ndimage.center_of_mass(mean))
+    for k in range(1, n + 1):
+        hole = np.argwhere(area == k)
+        if len(hole) > 0.5 * np.pi * radius**2 and np.hypot(*(hole - middle).T).min() < 0.5 * radius:
+            y, x = hole.mean(axis=0)
+            raise CalibrationError(
+                f"{len(hole)} detector pixels round (row, column) = ({y:.0f}, {x:.0f}), in the middle of the pattern, "
+                "never have counts: behind a beam stop the direct beam cannot be found"
+            )
+
+
 def _beam_in_mean(counts: Counts, radius: float) -> tuple[int, int]:
     """Return the middle of the brightest disk of the mean frame; refuse a frame without one."""
     mean = counts.sample
     if not mean.any():
         raise ParameterError("data4d has no counts at all: every frame of a sample of the scan is empty")
     n = math.ceil(2 * radius)
+    _refuse_beam_stop(mean, radius)
     far = np.hypot(*np.mgrid[-n : n + 1, -n : n + 1])
     disk, ring = (far <= radius).astype(float), ((far > 1.5 * radius) & (far <= 2 * radius)).astype(float)
     inner = ndimage.convolve(mean, disk / disk.sum(), mode="constant")
@@ -188,6 +203,10 @@ def _result(counts: Counts, radius: float, plane: NDArray[np.float64], measured:
     seen = _radius_of_sum(counts, plane, radius)
     reference = plane.mean(axis=0)
     notes = list(counts.notes)
+    if not 0.5 < seen / radius < 2:
+        raise CalibrationError(
+            f"the direct beam looks like a disk of radius {seen:.1f} px, not {radius:g} px; check radius_px"
+        )
     if not 0.8 < seen / radius < 1.25:
         notes.append(f"the direct beam looks like a disk of radius {seen:.1f} px, not {radius:g} px: check radius_px")
     if spread > 0.5 + 2 * float(np.nanmedian(np.sqrt(measured[:, 2:4]))):

@@ -198,9 +198,24 @@ def test_what_counts_cannot_be_is_refused(bent, value, words) -> None:
         diffraction.classify(data, truth.radius_px)
 
 
-def test_a_beam_alone_cannot_be_classified() -> None:
+def test_units_of_a_camera_are_no_electrons(bent) -> None:
+    truth, frames = bent
+    with pytest.raises(ParameterError, match="multiples of 50"):
+        diffraction.classify(50 * frames, truth.radius_px)
+
+
+def test_too_few_positions_and_too_many_classes_are_told(bent) -> None:
+    truth, frames = bent
+    found = diffraction.classify(frames[:4, :4], truth.radius_px, second_way=False)
+    assert any("16 positions are too few" in note for note in found.notes)
+    found = diffraction.classify(frames, truth.radius_px, 90, second_way=False)
+    assert len(found) < 90
+    assert any("90 classes were asked for" in note for note in found.notes)
+
+
+def test_a_beam_alone_cannot_be_classified(rng) -> None:
     y, x = np.mgrid[:48, :48]
-    data = np.broadcast_to(9 * (np.hypot(y - 24, x - 24) < 4), (4, 4, 48, 48)).astype(np.uint8)
+    data = rng.poisson(9.0 * (np.hypot(y - 24, x - 24) < 4), (4, 4, 48, 48)).astype(np.uint16)
     with pytest.raises(ParameterError, match="no electron outside the direct beam"):
         diffraction.classify(data, 4.0)
 

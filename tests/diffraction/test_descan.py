@@ -96,6 +96,15 @@ def test_no_beam_is_an_error(rng) -> None:
         diffraction.find_descan(np.zeros((4, 4, 48, 48), int), 4.0)
 
 
+def test_a_beam_stop_and_a_radius_of_another_probe_are_errors(frames, grains) -> None:
+    y, x = np.mgrid[:96, :96]
+    stopped = np.where(np.hypot(y - 48, x - 48) < 7, 0, frames)
+    with pytest.raises(CalibrationError, match=r"round \(row, column\) = \(4[78], 4[78]\).*beam stop"):
+        diffraction.find_descan(stopped, grains.radius_px)
+    with pytest.raises(CalibrationError, match="looks like a disk of radius"):
+        diffraction.find_descan(frames, 15.0)
+
+
 @pytest.mark.parametrize("radius", [0.5, 40, np.nan, -1])
 def test_a_radius_that_cannot_be_is_refused(frames, radius) -> None:
     with pytest.raises(ParameterError, match="radius_px"):
