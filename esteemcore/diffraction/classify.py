@@ -70,7 +70,7 @@ def classify(
     Parameters
     ----------
     data4d : array, shape (y, x, ky, kx)
-        Whole counts; memory maps, Zarr, HDF5 and Dask arrays are read piece by piece, four times.
+        Whole counts; memory maps, Zarr, HDF5 and Dask arrays are read piece by piece, at least four times.
     radius_px : float
         Radius of a disk in detector px: the semi-angle of the probe.
     n_classes : int, optional
@@ -123,7 +123,8 @@ def classify(
     (2, ('crystalline', 'crystalline'), 1)
     """
     radius = checked_radius(data4d, radius_px)
-    counts = Counts(data4d)
+    steps = Progress(20 + len(STEPS), progress, cancel)
+    counts = Counts(data4d, lambda: steps.step(0))
     positions = counts.spec.positions
     if n_classes is not None:
         n_classes = checks.integer("n_classes", n_classes, minimum=1)
@@ -134,7 +135,6 @@ def classify(
         if binning is None
         else checks.integer("binning", binning, minimum=1, maximum=min(counts.spec.frame_shape) // 6)
     )
-    steps = Progress(20 + len(STEPS), progress, cancel)
     descan = descan_of(counts, radius, everywhere=False)
     steps.step(2)
     data = binned(counts, descan, radius, size)
@@ -160,7 +160,7 @@ def classify(
     ellipse = ellipse or _ellipse(total, covered, kinds)
     other = np.full_like(labels, -1)
     if second_way:
-        table = disks if disks is not None else _disks(data4d, counts, radius, ellipse, threads)
+        table = disks if disks is not None else _disks(data4d, counts, radius, ellipse, threads, cancel)
         other = _by_disks(counts, descan, radius, data, table, seed)
     steps.finish()
     other, agreement = _compared(labels, other, n)
@@ -243,11 +243,17 @@ def _ellipse(total: NDArray[np.float64], covered: NDArray[np.float64], kinds: tu
         return None
 
 
-def _disks(data4d: Any, counts: Counts, radius: float, ellipse: Ellipse | None, threads: int | None) -> DiskTable:
+def _disks(
+    data4d: Any,
+    counts: Counts,
+    radius: float,
+    ellipse: Ellipse | None,
+    threads: int | None,
+    cancel: threading.Event | None,
+) -> DiskTable:
     mask = ~counts.broken if counts.broken.any() else None
-    return find_disks(
-        data4d, radius, mask=mask, distortion=None if ellipse is None else ellipse.matrix, threads=threads
-    )
+    matrix = None if ellipse is None else ellipse.matrix
+    return find_disks(data4d, radius, mask=mask, distortion=matrix, threads=threads, cancel=cancel)
 
 
 def _by_disks(

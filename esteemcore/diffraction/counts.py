@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ class Counts:
     ----------
     data4d : array, shape (y, x, ky, kx)
         Counts, or an object with ``shape``, ``dtype`` and slices along the first two axes.
+    check : callable, optional
+        Called before each piece is read; what it raises ends the reading.
 
     Attributes
     ----------
@@ -44,9 +46,9 @@ class Counts:
         If the data have other axes, or hold what counts cannot be: NaN, negative values, fractions.
     """
 
-    def __init__(self, data4d: Any) -> None:
+    def __init__(self, data4d: Any, check: Callable[[], None] | None = None) -> None:
         self.spec = spec_of(data4d)
-        self._data = data4d
+        self._data, self._check = data4d, check
         self.notes: list[str] = []
         ky, kx = self.spec.frame_shape
         self.broken = np.zeros((ky, kx), np.bool_)
@@ -55,7 +57,8 @@ class Counts:
         for _, piece in self.pieces(self.sample_rows()):
             total += piece.sum(axis=0, dtype=np.float64)
             frames += len(piece)
-            unit = math.gcd(unit, int(np.gcd.reduce(piece, axis=None)))
+            if unit != 1:
+                unit = math.gcd(unit, int(np.gcd.reduce(piece[:64], axis=None)))
         if unit > 1:
             raise ParameterError(
                 f"all values of data4d are multiples of {unit}, which numbers of electrons are not; divide them by it"
@@ -78,6 +81,8 @@ class Counts:
         together, columns = (max(1, at_once // nx), min(nx, at_once)) if rows is None else (1, min(nx, at_once))
         for y in range(0, ny, together) if rows is None else rows:
             for x in range(0, nx, columns):
+                if self._check is not None:
+                    self._check()
                 block = np.asarray(self._data[y : y + together, x : x + columns])
                 frames = _whole(block.reshape(-1, *self.spec.frame_shape))
                 if self.broken.any():

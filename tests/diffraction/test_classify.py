@@ -131,6 +131,16 @@ def test_same_seed_same_classes_and_lazy_arrays_are_no_different(bent, found) ->
     assert again.provenance == found.provenance
 
 
+def test_pieces_do_not_matter(bent, found, monkeypatch) -> None:
+    truth, frames = bent
+    monkeypatch.setattr("esteemcore.diffraction.counts.PIECE_BYTES", 7 * 80 * 80 * 2)
+    monkeypatch.setattr("esteemcore.diffraction.patterns.ROWS", 37)
+    again = diffraction.classify(frames, truth.radius_px, second_way=False)
+    np.testing.assert_array_equal(again.labels, found.labels)
+    np.testing.assert_array_equal(again.patterns, found.patterns)
+    np.testing.assert_allclose(again.fractions, found.fractions, atol=1e-3)
+
+
 class Lazy:
     """An array that is read by slices only, and refuses to be read as a whole."""
 
