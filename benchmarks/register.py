@@ -1,9 +1,9 @@
 """Registration of multi-frame series: error and time per frame, ours beside what is installed.
 
-``python -m benchmarks.register [--data FOLDER] [--jumps N] [--json FILE]``. The series are simulated here, with known
-displacements: a lattice with an interface and a few vacancies, drift, AR(1) line jitter, Poisson counts. With `--data`
-the series (.npz) of a folder are measured as well, see its README. Peers, each left out where it is not installed:
-scikit-image (phase correlation, TV-L1), pystackreg, OpenCV (DIS).
+``python -m benchmarks.register [--data FOLDER] [--jumps N] [--seeds N] [--ours] [--json FILE]``. Series are simulated
+here, with known displacements: lattices with an interface and a few vacancies, drift, line jitter (AR(1), white, slow,
+mains hum), Poisson counts. With `--data` the series (.npz) of a folder are measured as well, see its README. Peers,
+left out where absent: scikit-image (phase correlation, TV-L1), pystackreg, OpenCV (DIS).
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ Series = tuple[str, np.ndarray, np.ndarray, float]
 """Name, frames (n, y, x), true displacement per line (n, y, 2) or sample (n, y, x, 2), lattice spacing in px."""
 
 
-def scene(seed: int) -> np.ndarray:
+def scene(seed: int, spacing: float = SPACING, angle_deg: float = 7.0, gamma_deg: float = 90.0) -> np.ndarray:
     """Return a lattice with an interface and vacancies, mean 1, on a grid `FINE` times as fine."""
     rng = np.random.default_rng(seed)
     n = (SIZE + 2 * PAD) * FINE
-    angle = np.deg2rad(7.0)
-    cell = SPACING * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    index = np.stack(np.meshgrid(np.arange(-40, 40), np.arange(-40, 40), indexing="ij"), -1).reshape(-1, 2)
+    along, across = np.deg2rad(angle_deg), np.deg2rad(angle_deg + gamma_deg)
+    cell = spacing * np.array([[np.cos(along), np.sin(along)], [np.cos(across), np.sin(across)]])
+    m = round(60 * SPACING / spacing)
+    index = np.stack(np.meshgrid(np.arange(-m, m), np.arange(-m, m), indexing="ij"), -1).reshape(-1, 2)
     heavy = index @ cell + SIZE / 2
     place = np.concatenate([heavy, heavy + cell.sum(axis=0) / 2])
     strength = np.repeat([1.0, 0.42], len(heavy))
@@ -53,9 +54,23 @@ def scene(seed: int) -> np.ndarray:
 
 
 def simulated(
-    name: str, seed: int, frames: int, dose: float, *, jitter: float = 0.35, correlation: float = 0.6, jumps: int = 0
+    name: str,
+    seed: int,
+    frames: int,
+    dose: float,
+    *,
+    jitter: float = 0.35,
+    correlation: float = 0.6,
+    hum: float = 0.0,
+    jumps: int = 0,
+    spacing: float = SPACING,
+    angle_deg: float = 7.0,
+    gamma_deg: float = 90.0,
 ) -> Series:
-    """Return a series with drift, AR(1) jitter of the lines and, if asked for, jumps of 0.7 lattice spacings."""
+    """Return a series with drift, AR(1) jitter of the lines and, if asked for, hum and jumps of 0.7 lattice spacings.
+
+    The hum has this RMS in px, a period of 6.4 lines, its harmonic of a third, and another phase in each frame.
+    """
     rng = np.random.default_rng(seed)
     time = np.arange(frames)[:, None] + np.arange(SIZE) / SIZE - frames / 2
     moved = time[..., None] * rng.normal(0, 0.4, 2)
@@ -63,16 +78,19 @@ def simulated(
     for i in range(1, SIZE):
         line[:, i] = correlation * line[:, i - 1] + np.sqrt(1 - correlation**2) * line[:, i]
     moved += jitter * line
+    for part, harmonic in ((1.0, 1), (1 / 3, 3)):
+        phase = 2 * np.pi * (harmonic * np.arange(SIZE) / 6.4 + rng.random((frames, 1)))
+        moved += hum * part * np.sqrt(2) * np.sin(phase)[..., None] * np.array([0.6, 0.8])
     for _ in range(jumps):
         angle = rng.uniform(0, 2 * np.pi)
-        moved[rng.integers(1, frames) :] += 0.7 * SPACING * np.array([np.sin(angle), np.cos(angle)])
-    fine = scene(seed)
+        moved[rng.integers(1, frames) :] += 0.7 * spacing * np.array([np.sin(angle), np.cos(angle)])
+    fine = scene(seed, spacing, angle_deg, gamma_deg)
     row, column = np.mgrid[:SIZE, :SIZE].astype(float)
     data = np.empty((frames, SIZE, SIZE), np.uint16)
     for k in range(frames):
         at = [(row + moved[k, :, :1] + PAD) * FINE, (column + moved[k, :, 1:] + PAD) * FINE]
         data[k] = rng.poisson(ndimage.map_coordinates(fine, at, order=1, mode="nearest") * dose)
-    return name, data, moved, SPACING
+    return name, data, moved, spacing
 
 
 def stored(folder: Path) -> list[Series]:
@@ -175,8 +193,8 @@ PEERS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
 }
 
 
-def measure(series: Series) -> list[dict[str, Any]]:
-    """Return the rows of one series."""
+def measure(series: Series, peers: bool = True) -> list[dict[str, Any]]:
+    """Return the rows of one series, of our methods and, if asked for, of the others."""
     name, frames, true, _ = series
     n = len(frames)
     rows = []
@@ -187,7 +205,7 @@ def measure(series: Series) -> list[dict[str, Any]]:
         "esteem, lines": ours("scanline"), "esteem, rigid": ours("rigid"), "esteem, lines, live": live,
     }  # fmt: skip
     for label, (module, function) in PEERS.items():
-        if importlib.util.find_spec(module) is not None:
+        if peers and importlib.util.find_spec(module) is not None:
             methods[label] = lambda data, function=function: (function(data), np.ones(len(data), bool))
     for label, method in methods.items():
         result: list[Any] = [None]
@@ -221,21 +239,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder with series of known truth")
     parser.add_argument("--jumps", type=int, default=3, help="series with sudden jumps (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=0, help="further series at 1 e/px (%(default)s)")
+    parser.add_argument("--ours", action="store_true", help="leave the peers out")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     arguments = parser.parse_args()
     for label, (module, _) in PEERS.items():
         if importlib.util.find_spec(module) is None:
             print(f"left out: {label} ({module} is not installed)")
     register.align(np.random.default_rng(0).poisson(5.0, (4, 64, 64)))
-    every = [
+    every: list[Series] = [
         simulated("interface, 5 e/px", 1, 16, 5.0),
         simulated("interface, 1 e/px", 2, 24, 1.0),
         simulated("white jitter", 3, 16, 5.0, correlation=0.0),
         simulated("slow jitter 1 px", 4, 16, 5.0, jitter=1.0, correlation=0.97),
+        simulated("mains hum only", 5, 16, 5.0, jitter=0.0, hum=0.4),
+        simulated("8 px, 31 deg, 2 e/px", 6, 16, 2.0, spacing=8.0, angle_deg=31.0),
+        simulated("hexagonal, 17 px, 2 e/px", 7, 16, 2.0, spacing=17.0, angle_deg=12.0, gamma_deg=60.0),
+        *(simulated(f"1 e/px, seed {k}", 100 + k, 24, 1.0) for k in range(arguments.seeds)),
         *(simulated(f"jumps, 1 e/px, {k}", 10 + k, 16, 1.0, jumps=2) for k in range(arguments.jumps)),
         *(stored(arguments.data) if arguments.data else []),
     ]
-    report("register", [r for series in every for r in measure(series)], arguments.json)
+    report("register", [r for series in every for r in measure(series, not arguments.ours)], arguments.json)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from esteemcore._core.errors import ParameterError
 from esteemcore._core.progress import Progress
 from esteemcore._core.provenance import digest, record
 from esteemcore.register.alignment import MODELS, Alignment
+from esteemcore.register.detail import blur_factor
 from esteemcore.register.grid import Grid, Image
 from esteemcore.register.lines import Frame, LineFit, make_frame
 from esteemcore.register.places import Places, innovations
@@ -25,7 +26,7 @@ from esteemcore.register.visits import Visits, raster_visits, series_visits
 Floats = NDArray[np.float64]
 
 BLURS_PX = (2.0, 1.4)
-"""Blur of the mean in the passes before frames are judged."""
+"""Blur of the mean in the passes before frames are judged; less for fine lattices, see `detail`."""
 LAST_BLUR_PX = 0.8
 """And in the pass after it."""
 LEAST_SIZE = 8
@@ -89,10 +90,11 @@ def align(
        .. math:: \sum_{ij} w_{kij} \left(I_{kij} - a_k R_k(x_{ij} + u_{ki}) - b_k\right)^2
                  + \sum_i \lambda_{ki} \lvert s_{ki} - c\, s_{k,i-1} \rvert^2 / q
 
-       where :math:`R_k` is the blurred mean of the *other* frames, w the inverse variance of the counts, and
-       :math:`s_{ki}` the jitter of the line: what is left of :math:`u_{ki}` after the drift. The normal equations are
-       block tridiagonal. Correlation c and variance q of the jitter are learnt from the series (EM), and the steps have
-       the tails of Student's t (weights :math:`\lambda_{ki}`), so that a sudden jump between two lines stays sharp.
+       where :math:`R_k` is the mean of the *other* frames, blurred by less the finer its details are, w the inverse
+       variance of the counts, and :math:`s_{ki}` the jitter of the line: what is left of :math:`u_{ki}` after the
+       drift. The normal equations are block tridiagonal. Correlation c and variance q of the jitter are learnt from the
+       series (EM), and the steps have the tails of Student's t (weights :math:`\lambda_{ki}`), so that a sudden jump
+       between two lines stays sharp.
     3. Places: on lattice images a frame may seem to lie one unit cell away from where it does. Displacements by which
        the mean nearly repeats itself are compared by likelihood on what does *not* repeat; stretches of frames between
        jumps of the drift are decided first, single frames afterwards. A frame is accepted if the odds are more than
@@ -145,8 +147,9 @@ def align(
         fit = LineFit(shape, [frames[k] for k in usable], lines=scanline)
         if scanline:
             lead(fit.frames)
+        factor = blur_factor(shape, fit.frames) if scanline else 1.0
         for blur in BLURS_PX:
-            fit.run(blur, steps.step)
+            fit.run(factor * blur, steps.step)
             if scanline:
                 lead(fit.frames)
         verdict = Places(fit).decide()
@@ -162,10 +165,10 @@ def align(
         fit.rebuild()
         if len(fit.frames) > 1:
             if verdict.moved:
-                fit.run(BLURS_PX[-1])
-            fit.run(LAST_BLUR_PX, steps.step)
+                fit.run(factor * BLURS_PX[-1])
+            fit.run(factor * LAST_BLUR_PX, steps.step)
             if residual and scanline:
-                fit_residual(fit, LAST_BLUR_PX, steps.step)
+                fit_residual(fit, factor * LAST_BLUR_PX, steps.step)
     else:
         for k in usable:
             reasons[k] = "no other frame of the series is usable"

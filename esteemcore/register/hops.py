@@ -34,6 +34,8 @@ EDGE = 2
 """Pixels of the half resolution that are left out along the edge of the reference."""
 DOUBT = 3.0
 """Differences within this many standard deviations of the noise of the reference do not count."""
+DISTORTION_PX = 0.06
+"""By how much the grid of the reference may be distorted; differences that this explains do not count either."""
 BY_CHANCE = 3 * 0.005 / DOUBT**2
 """What noise brings to E per pixel: the mean of z² - 9 of a normal z beyond 3, three times that for uneven noise."""
 CLEAR = 3.0
@@ -190,6 +192,7 @@ class Judge:
         variance = noise + slope * np.where(known, total / np.where(known, weights, 1), 0)
         usual = float(variance[known].mean()) if known.any() else 1.0
         weight = 1 / np.maximum(variance, max(LEAST_NOISE * usual, 1e-30))
+        steepness = sum((0.5 * g) ** 2 for g in np.gradient(self._here)) * weight  # a pixel here is two of the frames
         self._filter = np.empty((len(hops), *corrected.shape), np.float32)
         self._middle = np.empty_like(self._filter)
         self._expected = np.empty_like(self._filter)
@@ -202,7 +205,8 @@ class Judge:
             square = difference**2 * weight  # in units of the noise of a sample
             some = square[::2, ::2][both[::2, ::2]]
             doubt = DOUBT**2 * 1.4826**2 * float(np.median(some)) if some.size else 0.0
-            clean = difference * np.maximum(1 - doubt / np.maximum(square, 1e-30), 0)
+            unsure = doubt + (DOUBT * DISTORTION_PX) ** 2 * steepness
+            clean = difference * np.maximum(1 - unsure / np.maximum(square, 1e-30), 0)
             self._filter[h] = clean * weight
             self._middle[h] = self._filter[h] * (self._here + there) / 2
             self._by_chance[h] = both * np.float32(BY_CHANCE * doubt)

@@ -170,7 +170,8 @@ class Places:
         the reference leads one to expect.
         """
         found = judge.ratios([self._images[k] for k in block])
-        ratio, power = found.ratio.sum(axis=0), found.power.sum(axis=0)
+        power = found.power.sum(axis=0)
+        ratio = plausible(found.ratio.sum(axis=0), power)
         odds = float(ratio.min()) + steady
         if odds >= SURE and consistent(ratio, power, steady):
             return np.zeros(2), odds
@@ -181,7 +182,8 @@ class Places:
             for k in block:
                 self._move(k, hop)
             there = judge.ratios([self._images[k] for k in block])
-            ratio_there, power_there = there.ratio.sum(axis=0), there.power.sum(axis=0)
+            power_there = there.power.sum(axis=0)
+            ratio_there = plausible(there.ratio.sum(axis=0), power_there)
             if ratio_there.min() >= SURE and consistent(ratio_there, power_there, 0.0):
                 return hop, float(ratio_there.min())
             for k in block:
@@ -245,6 +247,15 @@ def innovations(shifts: Floats, numbers: NDArray[np.int64]) -> Floats:
         usual = np.median(around, axis=0) if len(around) else np.zeros(2)
         result[i] = float(np.hypot(*((step - usual) * gaps[i])))
     return result
+
+
+def plausible(ratio: Floats, power: Floats) -> Floats:
+    """Return log likelihood ratios that speak for a hop no louder than its right place is expected to.
+
+    What goes beyond comes from what the reference does not describe, such as its own distortion.
+    """
+    found: Floats = np.maximum(ratio, -power)
+    return found
 
 
 def consistent(ratio: Floats, power: Floats, steady: float) -> bool:

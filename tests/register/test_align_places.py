@@ -132,7 +132,8 @@ def test_turning_the_whole_series_turns_the_field(scene) -> None:
     turned = patterns[1]
     upright = register.align(frames[::2])
     aside = register.align(frames[::2].transpose(0, 2, 1), patterns=[turned] * 4)
-    assert np.abs(aside.field - upright.field[:, None, :, ::-1]).max() < 0.05
+    inner = slice(2, -2)  # the lines along the rim know less than the solver asks for
+    assert np.abs(aside.field - upright.field[:, None, :, ::-1])[:, :, inner].max() < 0.05
 
 
 def test_frames_of_random_order_get_the_drift_at_the_time_of_each_sample(scene) -> None:
