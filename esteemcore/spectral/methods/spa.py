@@ -11,8 +11,11 @@ from esteemcore._core.progress import Progress
 from esteemcore.spectral.methods._points import Points, all_known, points, unmixed
 from esteemcore.spectral.methods.problem import Factors, Problem
 
-SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 """Shares of the candidates that may be averaged for one spectrum, beside 1, 2, 3 and 5 pixels."""
+
+ERRORS = 3.0
+"""A mean of more pixels is preferred as long as it is not less pure by so many standard errors of the best one."""
 
 ROUNDS = 5
 """How often each corner is looked for anew, given the others."""
@@ -25,8 +28,8 @@ def spa(problem: Problem) -> Factors:
     former (successive projection [1]_ in the space of the principal components, which removes most of the noise [2]_).
     Then each corner is replaced by the mean of the pixels that lie farthest from the plane through the other corners.
     They are chosen by the even channels and averaged in the odd ones and the other way round, as the farthest of noisy
-    points otherwise are those with the most noise. As many are averaged as make the mean purest, less its standard
-    error.
+    points otherwise are those with the most noise. As many are averaged as leave the mean as pure as the purest one,
+    within its standard errors.
 
     References
     ----------
@@ -103,8 +106,8 @@ def _purest(pixels: _Pixels, origin: NDArray[np.float64], normal: NDArray[np.flo
     weight = np.maximum(weight, 1e-12 * size.sum())
     means = total / weight[:, None]
     distance, error = (means - origin) @ normal, np.sqrt(2 * noise / weight)
-    best = int((distance - error).argmax())
-    near = distance >= distance[best] - error[best] - 1e-9 * abs(distance[best])
+    best = int((distance - ERRORS * error).argmax())
+    near = distance >= distance[best] - ERRORS * error[best] - 1e-9 * abs(distance[best])
     chosen: NDArray[np.float64] = means[np.flatnonzero(near)[-1]]
     return chosen
 
