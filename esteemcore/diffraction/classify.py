@@ -14,6 +14,7 @@ from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
 from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import digest, record
+from esteemcore.diffraction import class_words
 from esteemcore.diffraction.amorphous import radial_profile, texture
 from esteemcore.diffraction.bragg_classes import bragg_classes, bragg_features
 from esteemcore.diffraction.classes import KINDS, Classes
@@ -164,7 +165,7 @@ def classify(
         other = _by_disks(counts, descan, radius, data, table, seed)
     steps.finish()
     other, agreement = _compared(labels, other, n)
-    notes = (*descan.notes, *_notes(data, found.grouping, n_classes, second_way, agreement))
+    notes = (*descan.notes, *class_words.notes(data, found.grouping, n_classes, second_way, agreement))
     shape = counts.spec.scan_shape
     along = None if ellipse is None else np.linalg.inv(ellipse.matrix)
     profiles = [radial_profile(t, c, descan.reference, along)[0] for t, c in zip(total, covered, strict=True)]
@@ -187,7 +188,7 @@ def classify(
         np.array([texture(t, descan.reference, radius)[0] for t in total]),
         np.array(profiles),
         np.stack([curve.components, curve.gain, curve.sigma], axis=1).astype(np.float64),
-        _reason(curve, found, n, n_classes),
+        class_words.reason(curve, found.grouping, n_classes),
         descan,
         ellipse,
         size,
@@ -295,37 +296,3 @@ def _confidence(posterior: NDArray[Any], parts: NDArray[Any], labels: NDArray[np
     rival = others.max(axis=1)
     part = np.divide(own, own + rival, out=np.zeros(len(labels)), where=own + rival > 0)
     return np.where(labels >= 0, np.clip(posterior[positions, chosen] * part, 0, 1), 0.0)
-
-
-def _reason(curve: Curve, found: _Found, n: int, asked: int | None) -> str:
-    grouping = found.grouping
-    more = " or more" if curve.best == curve.components[-1] > 1 else ""
-    text = f"half of the electrons tell {curve.best}{more} patterns apart, judged by the other half"
-    text += f"; {len(grouping.of)} components make {n} class{'es' if n > 1 else ''}"
-    if len(grouping.of) > n:
-        text += f", those of one class at least {grouping.loosest:.0%} alike in their reflections or halo"
-    if n > 1:
-        text += f", two classes at most {grouping.closest:.0%}"
-    if grouping.mixed:
-        text += f"; {grouping.mixed} more were two classes at once"
-    if grouping.thin:
-        text += f"; {grouping.thin} more were borders or a few positions"
-    return text if asked is None else f"{asked} asked for; {text}"
-
-
-def _notes(data: Binned, grouping: Grouping, asked: int | None, second_way: bool, agreement: float) -> list[str]:
-    notes = []
-    if data.empty.any():
-        notes.append(f"{int(data.empty.sum())} of {len(data.empty)} frames are empty: their label is -1")
-    electrons = data.total() / max(int((~data.empty).sum()), 1)
-    if electrons < 10:
-        notes.append(f"only {electrons:.1f} electrons per frame lie outside the beam: classes rest on their neighbours")
-    if len(data.counts) < 4 * ENOUGH:
-        notes.append(f"{len(data.counts)} positions are too few to tell classes apart by themselves")
-    if asked is not None and grouping.n < asked:
-        notes.append(f"{asked} classes were asked for, but only {grouping.n} patterns can be told apart")
-    if second_way and math.isnan(agreement):
-        notes.append("there are too few Bragg disks to check the classes by them")
-    elif second_way and agreement < 0.7:
-        notes.append(f"the Bragg disks give other classes (adjusted Rand index {agreement:.2f}): look at both maps")
-    return notes

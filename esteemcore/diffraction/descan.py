@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
-from esteemcore._core.provenance import Provenance, record
+from esteemcore._core.provenance import Provenance, digest, record
 from esteemcore.diffraction.counts import Counts
 from esteemcore.diffraction.look import half_widths
 
@@ -224,7 +224,7 @@ def _result(counts: Counts, radius: float, plane: NDArray[np.float64], measured:
         spread,
         seen,
         tuple(notes),
-        record("diffraction.find_descan", {"radius_px": radius}),
+        record("diffraction.find_descan", {"radius_px": radius}, input_digest=digest(counts.sample)),
     )
 
 

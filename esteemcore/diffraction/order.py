@@ -12,7 +12,7 @@ from esteemcore.diffraction.mixture import Mixture, features, first_groups, fit_
 from esteemcore.diffraction.patterns import Binned
 
 STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24)
-"""Numbers of components that are tried; more only where `needed` asks for them."""
+"""Numbers of components that are tried, until more of them do not help twice in a row."""
 
 RESTARTS = 2
 """Groupings from which a mixture is started; the one with the highest bound counts."""

@@ -1,0 +1,45 @@
+"""What is said about classes: why there are so many, and what is doubtful."""
+
+from __future__ import annotations
+
+import math
+
+from esteemcore.diffraction.grains import Grouping
+from esteemcore.diffraction.order import ENOUGH, Curve
+from esteemcore.diffraction.patterns import Binned
+
+
+def reason(curve: Curve, grouping: Grouping, asked: int | None) -> str:
+    """Say why there are so many classes."""
+    n = grouping.n
+    more = " or more" if curve.best == curve.components[-1] > 1 else ""
+    text = f"half of the electrons tell {curve.best}{more} patterns apart, judged by the other half"
+    text += f"; {len(grouping.of)} components make {n} class{'es' if n > 1 else ''}"
+    if len(grouping.of) > n:
+        text += f", those of one class at least {grouping.loosest:.0%} alike in their reflections or halo"
+    if n > 1:
+        text += f", two classes at most {grouping.closest:.0%}"
+    if grouping.mixed:
+        text += f"; {grouping.mixed} more were two classes at once"
+    if grouping.thin:
+        text += f"; {grouping.thin} more were borders or a few positions"
+    return text if asked is None else f"{asked} asked for; {text}"
+
+
+def notes(data: Binned, grouping: Grouping, asked: int | None, second_way: bool, agreement: float) -> list[str]:
+    """Say what is doubtful about the data or the classes."""
+    text = []
+    if data.empty.any():
+        text.append(f"{int(data.empty.sum())} of {len(data.empty)} frames are empty: their label is -1")
+    electrons = data.total() / max(int((~data.empty).sum()), 1)
+    if electrons < 10:
+        text.append(f"only {electrons:.1f} electrons per frame lie outside the beam: classes rest on their neighbours")
+    if len(data.counts) < 4 * ENOUGH:
+        text.append(f"{len(data.counts)} positions are too few to tell classes apart by themselves")
+    if asked is not None and grouping.n < asked:
+        text.append(f"{asked} classes were asked for, but only {grouping.n} patterns can be told apart")
+    if second_way and math.isnan(agreement):
+        text.append("there are too few Bragg disks to check the classes by them")
+    elif second_way and agreement < 0.7:
+        text.append(f"the Bragg disks give other classes (adjusted Rand index {agreement:.2f}): look at both maps")
+    return text
