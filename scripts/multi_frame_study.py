@@ -1,6 +1,6 @@
 """Make the pictures of the tutorial on multi-frame processing, and print its figures.
 
-``python scripts/multi_frame_study.py``: a minute or two. The five tests follow Jones et al., Microscopy 67 (2018) i98,
+``python -m scripts.multi_frame_study``: a minute or two. The five tests follow Jones et al., Microscopy 67 (2018) i98,
 on simulated specimens, with fixed seeds: one slow or many fast frames, signal-to-noise ratio and super-resolution,
 averages of a motif, components against dose, data rates.
 """
