@@ -56,6 +56,7 @@ class RunningSums:
         self.shape, self.channels, self.energy_ev, self.maps = shape, channels, energy_ev, tuple(maps)
         self._settings = {"upsample": upsample, "drop_px": drop_px}
         self._variance, self._components = variance, components
+        self._seen = _channels_of(self.maps, energy_ev)
         self.begin()
 
     def begin(self) -> None:
@@ -109,7 +110,7 @@ class RunningSums:
         before = max((rows[-1][0] for rows in self.snr.values() if rows), default=0.0)
         step = LOOK_STEP if self.bytes > LOOK_BYTES else 1.0
         if self.dose > before and (last or self.dose >= step * before):
-            self.measure(self.spectra.result())
+            self.measure(self.spectra.result(self._seen))
 
     def count_due(self, last: bool = False) -> bool:
         """Return whether the dose has grown enough to count the components again."""
@@ -124,13 +125,15 @@ class RunningSums:
         return ComponentCount(self.dose, self.frames, rank.n, rank.reason)
 
     def measure(self, total: register.Accumulated, region: NDArray[np.bool_] | None = None) -> None:
-        """Measure the maps in a sum of all frames so far."""
+        """Measure the maps in a sum of all frames so far, of all channels or of those that the maps need."""
         if self.energy_ev is None or not self.maps:
             return
+        is_whole = total.data.shape[2] == self.energy_ev.size
+        energies = self.energy_ev if is_whole else self.energy_ev[self._seen]
         weights = self._weights.result()
         sharing = float(cast(NDArray[Any], weights.variance).sum()) / float(weights.data.sum())
         self.measured_dose = self.dose
-        self.found = measure_maps(self.maps, total, self.energy_ev, region, sharing)
+        self.found = measure_maps(self.maps, total, energies, region, sharing)
         for name, measured in self.found.items():
             rows = self.snr[name]
             if rows and rows[-1][0] == self.dose:
@@ -140,6 +143,16 @@ class RunningSums:
     def tables(self) -> dict[str, NDArray[np.float64]]:
         """Return SNR against dose, rows (dose, SNR), by the names of the maps."""
         return {name: np.array(rows, np.float64).reshape(-1, 2) for name, rows in self.snr.items()}
+
+
+def _channels_of(maps: Sequence[ElementMap], energy_ev: NDArray[np.float64] | None) -> slice:
+    """Return the channels that maps need, with one more at each end."""
+    if energy_ev is None or not maps:
+        return slice(None)
+    windows = [np.ravel(window) for element in maps for window in (element.window_ev, element.background_ev) if window]
+    low, high = (float(end) for end in (min(w.min() for w in windows), max(w.max() for w in windows)))
+    first, last = np.searchsorted(energy_ev, [low, high])
+    return slice(max(int(first) - 1, 0), min(int(last) + 1, energy_ev.size))
 
 
 def unusable(spectra: Any) -> str:

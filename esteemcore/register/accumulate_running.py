@@ -148,18 +148,28 @@ class Accumulator:
     def _empty(self, dtype: np.dtype[Any], kind: str) -> Sums:
         return Sums(self._shape, self._channels or 1, self._upsample, self._drop, dtype, kind)
 
-    def result(self) -> Accumulated:
-        """Return the sum of all frames so far, as a copy that later frames do not change."""
-        return self._result(copy=True, common_region=None, provenance=None)
+    def result(self, channels: slice = slice(None)) -> Accumulated:
+        """Return the sum of all frames so far, as a copy that later frames do not change.
+
+        Parameters
+        ----------
+        channels : slice
+            Of the spectra, for a look at a part of them.
+        """
+        return self._result(copy=True, common_region=None, provenance=None, channels=channels)
 
     def _result(
-        self, copy: bool, common_region: NDArray[np.bool_] | None, provenance: dict[str, Any] | None
+        self,
+        copy: bool,
+        common_region: NDArray[np.bool_] | None,
+        provenance: dict[str, Any] | None,
+        channels: slice = slice(None),
     ) -> Accumulated:
         sums = self._sums
         if sums is None:
             kind = self._variance if isinstance(self._variance, str) else "counting" if self._variance else ""
             sums = self._empty(self._dtype or np.dtype(np.float64), kind)
-        data, variance = sums.finish(copy)
+        data, variance = sums.finish(copy, channels)
         image = self._channels is None
         parameters: dict[str, Any] = {
             "shape": self._shape,
@@ -180,7 +190,7 @@ class Accumulator:
             variance=None if variance is None else variance[..., 0] if image else variance,
             variance_kind=sums.kind,
             coverage=sums.coverage.copy(),
-            channel_coverage=None if image else reached,
+            channel_coverage=None if image else reached[channels],
             common_region=common_region,
             upsample=self._upsample,
             drop_px=self._drop,

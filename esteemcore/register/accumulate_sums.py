@@ -148,12 +148,12 @@ class Sums:
         kernels.add_coverage(start, self.extent, *self._shares, self.coverage, self.squares, inside)
         return inside
 
-    def finish(self, copy: bool) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    def finish(self, copy: bool, channels: slice = slice(None)) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """Return the sum and its variance; without ``copy`` the sums are given away and must not be used again."""
-        data = self.data.copy() if copy else self.data
+        data = self.data[..., channels].copy() if copy else self.data
         if not self.kind:
             return data, None
-        variance = self.moment.copy() if copy else self.moment
+        variance = self.moment[..., channels].copy() if copy else self.moment
         if self.kind == "between":
             for low in range(0, len(data), ROWS_AT_A_TIME):
                 part = slice(low, low + ROWS_AT_A_TIME)

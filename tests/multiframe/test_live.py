@@ -67,6 +67,26 @@ def test_counts_of_a_map_for_each_electron_are_those_of_the_specimen(tmp_path, u
     assert live.counts_per_electron()["all"] == pytest.approx(per_pixel / electrons, rel=0.03)
 
 
+@pytest.mark.parametrize("kind", ["dense", "events"])
+def test_maps_of_a_look_are_those_of_the_whole_sum(tmp_path, kind) -> None:
+    """A look reads only the channels that maps need."""
+    specimen = Specimen(counts=20.0, kind=kind)
+    plan = specimen.plan(frames=4)
+    edge = multiframe.ElementMap("edge", (520, 560), (440, 510))
+    live = multiframe.LiveSeries(plan, "adf", "eds", ENERGY, [LINE, edge], background=False, components=False)
+    acquired(tmp_path, specimen, live, plan)
+    total = live.result()
+    seen = live._sums._seen
+    assert (ENERGY[seen].min(), ENERGY[seen].max()) == (438, 620)
+    part = live._sums.spectra.result(seen)
+    assert np.array_equal(part.data, total.data[..., seen])
+    assert np.array_equal(part.variance, total.variance[..., seen])
+    whole = multiframe.measure_maps([LINE, edge], total, ENERGY)
+    for name, found in live.state.maps.items():
+        np.testing.assert_allclose(found.data, whole[name].data, rtol=1e-6)
+        np.testing.assert_allclose(found.sigma, whole[name].sigma, rtol=1e-6)
+
+
 def test_more_dose_shows_more_components(tmp_path) -> None:
     specimen = Specimen(counts=20.0)
     plan = specimen.plan(frames=24)
