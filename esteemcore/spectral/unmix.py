@@ -65,8 +65,6 @@ def unmix(
           other sparse counts.
         - ``"spa"``: the purest pixels, by successive projection in the space of the principal components, each
           averaged over its likes. The default for EELS and other data with many counts per channel.
-        - ``"nmf"``: spectra and maps nowhere negative, of counts by their exact likelihood, of other data by weighted
-          least squares. The default for EDS and other data with few counts per channel.
         - ``"blu"``: the posterior of spectra and maps by Gibbs sampling, with standard deviations. Takes longest.
         - ``"vca"``, ``"nfindr"``: single pixels at the corners of the cloud: by random directions, by the largest
           volume.

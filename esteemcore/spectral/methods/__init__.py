@@ -1,5 +1,6 @@
 """Unmixing methods, one per file; see `esteemcore.spectral.methods.problem` for how to add one."""
 
+from esteemcore.spectral.methods.blu import blu
 from esteemcore.spectral.methods.gmm import gmm
 from esteemcore.spectral.methods.ica import ica
 from esteemcore.spectral.methods.kmeans import kmeans
@@ -13,6 +14,7 @@ from esteemcore.spectral.methods.spa import spa
 from esteemcore.spectral.methods.vca import vca
 
 METHODS = {
+    "blu": Method(blu, sum_to_one=False, lazy=False),
     "nmf": Method(nmf, sum_to_one=False),
     "pca": Method(pca, known=False, sum_to_one=False),
     "ica": Method(ica, known=False, sum_to_one=False),

@@ -1,0 +1,242 @@
+"""Posterior of spectra and maps: exact where it is known, and intervals that hold the truth as often as they say."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+import scipy.sparse
+import scipy.stats
+
+from esteemcore import spectral
+from esteemcore.errors import ParameterError
+from esteemcore.events import SparseSI
+from esteemcore.spectral.methods._abundance_prior import AbundancePrior
+from esteemcore.spectral.methods._blu_kernels import SINGLE, deal_to_components, deal_to_sources
+from esteemcore.spectral.methods._convergence import effective_draws, split_r_hat
+from esteemcore.spectral.methods._gaussian_chain import GaussianChain, positive_normal
+from esteemcore.spectral.methods._poisson_chain import PoissonChain, _neighbours
+from esteemcore.spectral.methods._sieve import Sieve
+
+
+def specimen(rng, shape=(16, 16), channels=48, counts=40):
+    """Return spectra (3, energy) and abundances (3, y, x): layers with soft rims and a thickness that changes."""
+    channel = np.arange(channels)
+    at = (np.arange(6) * channels / 6.0 + rng.uniform(2, channels / 6 - 2, 6)).reshape(2, 3).T
+    peaks = np.exp(-0.5 * ((channel - at[..., None]) / 1.5) ** 2).sum(axis=1)
+    level = np.exp(-channel / 20.0)
+    spectra = 0.75 * peaks / peaks.sum(axis=1, keepdims=True) + 0.25 * level / level.sum()
+    thickness = np.linspace(0.7, 1.3, shape[1])
+    y = np.arange(shape[0])[:, None] + 0.2 * np.arange(shape[1])
+    ends = 1 / (1 + np.exp((y - np.array([5.0, 11.0])[:, None, None]) / 0.4))
+    share = np.stack([ends[0], ends[1] - ends[0] * ends[1], 1 - ends[1]])
+    return spectra, counts * thickness * share / share.sum(axis=0)
+
+
+@pytest.fixture
+def one_round(monkeypatch) -> None:
+    """Do not go on until the chains agree."""
+    monkeypatch.setattr(importlib.import_module("esteemcore.spectral.methods.blu"), "ROUNDS", 1)
+
+
+def draws_of(chain, number, value):
+    found = []
+    for _ in range(number):
+        chain.sweep()
+        found.append(value(chain).copy())
+    return np.array(found)
+
+
+@pytest.mark.parametrize("largest", [3, 10 * SINGLE])
+def test_counts_are_dealt_by_their_rates(rng, largest) -> None:
+    counts = rng.integers(0, largest, (5, 7))
+    rows = scipy.sparse.csr_array(counts)
+    abundances, spectra = rng.random((5, 3)), rng.random((7, 3))
+    share = abundances[:, None] * spectra / (abundances @ spectra.T)[..., None]
+    expected = counts[..., None] * share
+    by_pixel, by_channel = np.empty((5, 3)), np.empty((7, 3))
+    total = np.zeros((5, 3))
+    trials = 1000
+    for _ in range(trials):
+        deal_to_components(rng, rows.indptr, rows.indices, rows.data, abundances, spectra, by_pixel, by_channel)
+        np.testing.assert_array_equal(by_pixel.sum(axis=1), counts.sum(axis=1))
+        np.testing.assert_array_equal(by_channel.sum(axis=1), counts.sum(axis=0))
+        np.testing.assert_array_equal(by_channel.sum(axis=0), by_pixel.sum(axis=0))
+        total += by_pixel
+    error = np.sqrt((expected * (1 - share)).sum(axis=1) / trials)
+    assert (np.abs(total / trials - expected.sum(axis=1)) < 4.5 * error + 1e-9).all()
+
+
+def test_counts_of_a_blurred_map_are_dealt_to_their_sources(rng) -> None:
+    mask = rng.random((7, 8)) < 0.8
+    sieve = Sieve(mask, 0.8)
+    number = int(mask.sum())
+    counts, sources = rng.integers(0, 4, (number, 2)).astype(float), rng.random((number, 2))
+    total, one = np.zeros((number, 2)), np.empty((number, 2))
+    for _ in range(2000):
+        deal_to_sources(rng, counts, *_neighbours(sieve), sources, one)
+        assert one.sum() == counts.sum()
+        total += one
+    expected = sources * sieve.of_maps(counts / sieve.of_maps(sources))
+    np.testing.assert_allclose(total / 2000, expected, atol=5 * np.sqrt(expected.max() / 2000))
+
+
+def test_abundances_of_a_known_spectrum_are_gamma_distributed(rng, monkeypatch) -> None:
+    """With one spectrum, given, shape and rate of the posterior are those of the prior plus counts and exposure."""
+    monkeypatch.setattr(AbundancePrior, "given", lambda self, counts: (np.full(6, 0.7), np.full(6, 0.2)))
+    spectrum = rng.random((9, 1))
+    counts = rng.poisson(3.0, (6, 9))
+    chain = PoissonChain(
+        scipy.sparse.csr_array(counts), np.full((6, 1), 5.0), spectrum, Sieve(np.ones((2, 3), bool), fixed=1), rng
+    )
+    found = draws_of(chain, 3000, lambda c: c.abundances[:, 0])
+    for drawn, total in zip(found.T, counts.sum(axis=1), strict=True):
+        assert scipy.stats.kstest(drawn, scipy.stats.gamma(0.7 + total, scale=1 / 1.2).cdf).pvalue > 1e-4
+
+
+def test_a_single_spectrum_is_dirichlet_distributed(rng) -> None:
+    counts = rng.poisson(np.linspace(0, 4, 12), (10, 12))
+    chain = PoissonChain(
+        scipy.sparse.csr_array(counts), np.ones((10, 1)), np.ones((12, 1)), Sieve(np.ones((1, 10), bool)), rng
+    )
+    found = draws_of(chain, 3000, lambda c: c.spectra[:, 0])
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    shape = 0.5 + counts.sum(axis=0)
+    for j, drawn in enumerate(found.T):
+        assert scipy.stats.kstest(drawn, scipy.stats.beta(shape[j], shape.sum() - shape[j]).cdf).pvalue > 1e-4
+
+
+def test_the_prior_of_abundances_is_learnt(rng) -> None:
+    smooth, patchy = AbundancePrior(6.0, True, rng), AbundancePrior(20.0, False, rng)
+    everywhere = rng.poisson(rng.gamma(0.3, 20.0, 4000))
+    somewhere = rng.poisson(rng.gamma(4.0, 10.0, 4000) * (rng.random(4000) < 0.35))
+    found = []
+    for _ in range(300):
+        shape, rate = smooth.given(everywhere)
+        patchy.given(somewhere)
+        found.append([shape[0], shape[0] / rate[0], *np.exp(patchy.parameters[1]), patchy.share[1]])
+    mean = np.mean(found[100:], axis=0)
+    assert mean[:2] == pytest.approx([0.3, 6], rel=0.15)
+    assert mean[2:] == pytest.approx([4, 0.1, 0.35], rel=0.15)
+
+
+def test_normal_distributions_are_cut_at_zero(rng) -> None:
+    for mean in (-15.0, -2.0, 0.3, 6.0):
+        drawn = positive_normal(rng, np.full(4000, mean), 1.5)
+        assert drawn.min() >= 0
+        assert scipy.stats.kstest(drawn, scipy.stats.truncnorm(-mean / 1.5, np.inf, mean, 1.5).cdf).pvalue > 1e-4
+
+
+def test_values_with_a_known_spectrum_have_their_least_squares_error(rng) -> None:
+    spectrum, amounts, sigma = rng.random((50, 1)), rng.uniform(5, 10, (200, 1)), 0.3
+    data = amounts @ spectrum.T + rng.normal(0, sigma, (200, 50))
+    chain = GaussianChain(data, float((data**2).sum()), amounts.copy(), spectrum.copy(), 1, rng)
+    found = draws_of(chain, 500, lambda c: c.abundances[:, 0])[50:]
+    size = float((spectrum**2).sum())
+    np.testing.assert_allclose(found.std(axis=0).mean(), sigma / np.sqrt(size), rtol=0.05)
+    np.testing.assert_allclose(found.mean(axis=0), (data @ spectrum)[:, 0] / size, atol=5 * sigma / np.sqrt(size))
+    assert chain.variance == pytest.approx(sigma**2, rel=0.1)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    inside, errors, widths = [], [], []
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        spectra, truth = specimen(rng)
+        counts = rng.poisson(np.tensordot(np.moveaxis(truth, 0, -1), spectra, 1))
+        found = spectral.unmix(SparseSI.from_dense(counts), 3, method="blu", smoothing_px=0)
+        order = _like(found.spectra, spectra)
+        for value, sigma, right in (
+            (found.spectra[order], found.uncertainty.spectra[order], spectra),
+            (found.abundances[order], found.uncertainty.abundances[order], truth),
+        ):
+            inside.append(np.mean(np.abs(value - right) < 2 * sigma))
+            errors.append(np.square(value - right).sum() / np.square(right).sum())
+            widths.append(np.square(sigma).sum() / np.square(right).sum())
+        assert any("chains of" in note for note in found.notes)
+    assert 0.90 < np.mean(inside[::2]) < 0.99
+    assert 0.90 < np.mean(inside[1::2]) < 0.99
+    ratio = np.sqrt(np.array(widths).reshape(2, 2).sum(axis=0) / np.array(errors).reshape(2, 2).sum(axis=0))
+    assert ((ratio > 0.75) & (ratio < 1.4)).all()
+
+
+def test_intervals_of_values_with_gaussian_noise_hold_the_truth() -> None:
+    rng = np.random.default_rng(5)
+    spectra, truth = specimen(rng, counts=1000)
+    data = np.tensordot(np.moveaxis(truth, 0, -1), spectra, 1)
+    noisy = data + rng.normal(0, 0.1 * data.max(), data.shape)
+    found = spectral.unmix(noisy, 3, method="blu", noise="gaussian", known=spectra)
+    inside = np.abs(found.abundances - truth) < 2 * found.uncertainty.abundances
+    assert 0.9 < inside.mean() < 0.995
+    assert any("no counts" in note for note in found.notes)
+
+
+def test_known_spectra_have_no_error_and_masked_pixels_no_value(rng, one_round) -> None:
+    spectra, truth = specimen(rng)
+    counts = rng.poisson(np.tensordot(np.moveaxis(truth, 0, -1), spectra, 1))
+    mask = np.ones(counts.shape[:2], bool)
+    mask[:5, 3:9] = False
+    found = spectral.unmix(SparseSI.from_dense(counts), 3, method="blu", known=spectra[:2], mask=mask)
+    np.testing.assert_allclose(found.spectra[:2], spectra[:2])
+    np.testing.assert_allclose(found.uncertainty.spectra[:2], 0, atol=1e-7)
+    assert found.uncertainty.spectra[2].max() > 1e-4
+    assert (np.isnan(found.uncertainty.abundances) == ~mask).all()
+    assert np.nansum(found.abundances) == pytest.approx(counts[mask].sum(), rel=0.02)
+
+
+def test_the_same_seed_gives_the_same_posterior_and_dense_counts_that_of_sparse_ones(rng, one_round) -> None:
+    spectra, truth = specimen(rng, shape=(10, 10), channels=36)
+    counts = rng.poisson(np.tensordot(np.moveaxis(truth, 0, -1), spectra, 1))
+    first = spectral.unmix(SparseSI.from_dense(counts), 2, method="blu", seed=3)
+    second = spectral.unmix(counts, 2, method="blu", seed=3)
+    np.testing.assert_allclose(first.spectra, second.spectra, atol=2e-2 * first.spectra.max())
+    again = spectral.unmix(counts, 2, method="blu", seed=3)
+    np.testing.assert_array_equal(again.abundances, second.abundances)
+
+
+def test_chains_that_disagree_are_told(rng, one_round) -> None:
+    """Two components of one phase: nothing says how to divide it."""
+    counts = rng.poisson(np.tile(8 * np.exp(-np.arange(20) / 8.0), (8, 8, 1)))
+    found = spectral.unmix(counts, 2, method="blu", smoothing_px=0)
+    alone = spectral.unmix(counts, 1, method="blu", smoothing_px=0)
+    doubtful = any("do not agree" in note for note in found.notes)
+    wide = found.uncertainty.spectra.max() > 3 * alone.uncertainty.spectra.max()
+    assert doubtful or wide
+    assert not any("do not agree" in note for note in alone.notes)
+
+
+def test_lazy_images_and_sums_to_one_are_refused(rng) -> None:
+    import dask.array as da
+
+    counts = rng.poisson(1.0, (5, 5, 20))
+    with pytest.raises(ParameterError, match="in memory"):
+        spectral.unmix(da.from_array(counts), 2, method="blu")
+    with pytest.raises(ParameterError, match="sum_to_one"):
+        spectral.unmix(counts, 2, method="blu", sum_to_one=True)
+
+
+def test_effective_draws_of_a_correlated_series(rng) -> None:
+    for rho in (0.0, 0.5, 0.9):
+        chains = np.empty((2, 8000, 1))
+        chains[:, 0] = rng.standard_normal((2, 1))
+        for t in range(1, 8000):
+            chains[:, t] = rho * chains[:, t - 1] + np.sqrt(1 - rho**2) * rng.standard_normal((2, 1))
+        assert effective_draws(chains)[0] == pytest.approx(16000 * (1 - rho) / (1 + rho), rel=0.2)
+        assert split_r_hat(chains)[0] == pytest.approx(1, abs=0.01)
+
+
+def test_chains_apart_and_chains_that_drift_have_a_scale_reduction(rng) -> None:
+    chains = rng.standard_normal((2, 500, 3))
+    chains[1, :, 1] += 2
+    chains[:, :, 2] += np.linspace(0, 4, 500)
+    found = split_r_hat(chains)
+    assert found[0] < 1.02
+    assert min(found[1:]) > 1.2
+
+
+def _like(found, truth) -> np.ndarray:
+    from scipy.optimize import linear_sum_assignment
+
+    f, t = (s / np.linalg.norm(s, axis=1, keepdims=True) for s in (found, truth))
+    return linear_sum_assignment(-(t @ f.T))[1]
