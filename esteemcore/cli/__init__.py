@@ -46,14 +46,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"esteem {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     called = next((a for a in arguments if not a.startswith("-")), None)
-    for name, text in COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        if name == called:
-            module = importlib.import_module(f"esteemcore.cli.{name}")
-            module.add_arguments(command)
-            command.set_defaults(run=module.run)
-    parsed = parser.parse_args(arguments)
+    parsers = {
+        name: commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        for name, text in COMMANDS.items()
+    }
     try:
+        if called in parsers:
+            module = importlib.import_module(f"esteemcore.cli.{called}")
+            module.add_arguments(parsers[called])
+            parsers[called].set_defaults(run=module.run)
+        parsed = parser.parse_args(arguments)
         code: int = parsed.run(parsed)
     except EsteemError as error:
         print(f"esteem {called}: {error}", file=sys.stderr)

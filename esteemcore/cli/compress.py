@@ -97,7 +97,8 @@ def _coarse(arguments: argparse.Namespace, name: str, signal: io.Signal) -> dict
     """Return blocks, in channels, and components as the codec of coarse blocks takes them; tells which blocks."""
     axis = signal.axes[-1]
     if arguments.blocks == "auto":
-        blocks = automatic_blocks(name, signal)
+        with bar("choosing blocks") as progress:
+            blocks = automatic_blocks(name, signal, progress)
     else:
         blocks = blocks_in_channels(parse_blocks(arguments.blocks), axis)
     last = np.diff(axis.coordinates)[-1:] if axis.size > 1 else [axis.scale]

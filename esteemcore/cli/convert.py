@@ -9,13 +9,13 @@ from pathlib import Path
 from esteemcore import io
 from esteemcore.cli.options import add_scan, bar, file_bytes, loaded, size
 from esteemcore.errors import ParameterError
-from esteemcore.io import exports
+from esteemcore.io import exports, zipped
 from esteemcore.io.container import SUFFIXES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    kinds = " ".join((*SUFFIXES, *exports.FORMATS))
+    kinds = " ".join((*SUFFIXES, *zipped.SUFFIXES, *exports.FORMATS))
     parser.add_argument("file", type=Path, help="a container of Esteem or any file that RosettaSciIO reads")
     parser.add_argument("out", type=Path, help=f"file to make; its suffix says the format: {kinds}")
     parser.add_argument("--signal", help="which signal, when the file holds several; for a container default: all")
@@ -28,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the file and say what is in it."""
+    if zipped.is_zip_name(arguments.out):
+        return _pack(arguments)
     dataset = loaded(arguments)
     if arguments.out.suffix.lower() in SUFFIXES:
         if arguments.signal_type is not None:
@@ -55,4 +57,19 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{arguments.out} ({made.format}): {made.signal}, {made.dtype}, {shape}{kind}, {size(file_bytes(made.path))}")
     for note in made.notes:
         print(f"note: {note}")
+    return 0
+
+
+def _pack(arguments: argparse.Namespace) -> int:
+    """Put a container into one file to mail, with all that is in it."""
+    if not arguments.file.is_dir():
+        raise ParameterError(
+            f"{arguments.out.name} holds one container as it is, and {arguments.file} is none: make one first, with "
+            "esteem compress or esteem convert to *.esteem"
+        )
+    if arguments.signal is not None or arguments.signal_type is not None:
+        raise ParameterError(f"{arguments.out.name} holds a container as it is: --signal and --signal-type are no use")
+    with bar("packing") as progress:
+        made = io.pack(arguments.file, arguments.out, overwrite=arguments.overwrite, progress=progress)
+    print(f"{made}: {size(file_bytes(made))}, to be read as it is")
     return 0

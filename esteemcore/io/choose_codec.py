@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esteemcore._core.errors import EsteemError, ParameterError
+from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore.events import EventTable, SparseSI
 from esteemcore.io import sparse_tiles
 from esteemcore.io.chunk_codecs import BINARY, BLOCKS, EVENTS, LOSSLESS, ChunkCodec, chunk_codec
@@ -110,8 +112,22 @@ def plan(name: str, signal: Signal, spec: Any = None) -> Plan:
     return best
 
 
-def automatic_blocks(name: str, signal: Signal) -> list[tuple[int, int, int]]:
+def automatic_blocks(name: str, signal: Signal, progress: ProgressFunction | None = None) -> list[tuple[int, int, int]]:
     """Return coarse blocks of channels for all of a signal, chosen from the mean of a sample of its spectra.
+
+    Parameters
+    ----------
+    name : str
+        Its name, for messages.
+    signal : Signal
+        Spectra ((frame,) y, x, energy); up to `SAMPLES` blocks of them are read.
+    progress : callable, optional
+        Called with the fraction done.
+
+    Returns
+    -------
+    list of (int, int, int)
+        First channel, channel after the last one, factor.
 
     Raises
     ------
@@ -122,12 +138,17 @@ def automatic_blocks(name: str, signal: Signal) -> list[tuple[int, int, int]]:
 
     plan = _asked(name, signal, chunk_codec(BLOCKS), *_check(name, signal))
     places = list(plan.places())
+    sampled = places[:: -(-len(places) // SAMPLES)] if places else []
+    steps = Progress(len(sampled) + 1, progress)
     rows: list[NDArray[Any]] = []
-    for place in places[:: -(-len(places) // SAMPLES)] if places else []:
+    for place in sampled:
         block = dense_block(signal.data, plan, place)[tuple(map(slice, plan.inside(place)))]
         spectra = block.reshape(-1, plan.shape[-1])
         rows.append(spectra[:: -(-len(spectra) * SAMPLES * spectra.itemsize * plan.shape[-1] // IMAGE_BYTES)])
-    return eels.choose_blocks(np.concatenate(rows)) if rows else []
+        steps.step()
+    blocks = eels.choose_blocks(np.concatenate(rows)) if rows else []
+    steps.step()
+    return blocks
 
 
 def parse_blocks(text: str) -> list[tuple[float, float, int]]:
@@ -282,11 +303,14 @@ def _all_counts(signal: Signal, plan: Plan) -> bool:
 
 
 def _ratio(signal: Signal, plan: Plan) -> float:
-    """Return encoded bytes per raw byte of the block in the middle; infinite where the codec cannot hold it."""
-    place = tuple((-(-s // c)) // 2 for s, c in zip(plan.shape, plan.chunks, strict=True))
+    """Return encoded bytes per raw byte of the block in the middle; infinite where the codec cannot hold it.
+
+    What pads a block at the rim is none of the signal's bytes, and costs next to nothing.
+    """
+    place = tuple((-(-s // c) - 1) // 2 for s, c in zip(plan.shape, plan.chunks, strict=True))
     block = dense_block(signal.data, plan, place)
     try:
-        return sum(map(len, plan.codec.encode(block))) / block.nbytes
+        return sum(map(len, plan.codec.encode(block))) / (math.prod(plan.inside(place)) * block.itemsize)
     except EsteemError:
         return float("inf")
 

@@ -35,6 +35,8 @@ SUFFIXES = (".esteem", ".zarr")
 LONGEST_NAME = 220
 """Bytes of the name of a container: file systems take 255, and temporary names beside it are longer."""
 
+OCCUPIED = "{} exists already; choose another name, or overwrite=True (in a shell --overwrite) to replace it"
+
 DEEPEST = 100
 """Levels of tables and lists that metadata may have; what lies deeper becomes text."""
 
@@ -47,6 +49,7 @@ SCAN_ARRAYS: dict[str, tuple[np.dtype[Any], float | None, tuple[int, ...]]] = {
 """Arrays of the scan, one row per frame: dtype, value of blocks that need no file, further axes."""
 
 _NAME = re.compile(r"\w[\w .+-]*")
+_FORBIDDEN = re.compile(r'[<>:"|?*\\\x00-\x1f]')
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d) *", re.IGNORECASE)
 
 
@@ -59,7 +62,13 @@ def given_path(path: str | Path) -> Path:
 
 
 def check_path(path: str | Path) -> Path:
-    """Return the path of a container to be written."""
+    """Return the path of a container to be written; a new one has a name that every system can open.
+
+    Raises
+    ------
+    ParameterError
+        If no container can have that name or be in that place.
+    """
     target = given_path(path)
     if "\0" in str(target) or target.suffix.lower() not in SUFFIXES:
         raise ParameterError(f"{str(target)!r} is not a name for a container; end it in {' or '.join(SUFFIXES)}")
@@ -69,7 +78,31 @@ def check_path(path: str | Path) -> Path:
         )
     if target.is_symlink() and not target.exists():
         raise ParameterError(f"{target} is a link to a place that does not exist; remove it, or choose another name")
+    if not target.exists():
+        check_portable(target.name)
+    for folder in target.absolute().parents:
+        if folder.suffix.lower() in SUFFIXES and is_container(folder):
+            raise ParameterError(f"{target} lies inside of the container {folder}; choose a place beside it")
     return target.absolute()
+
+
+def check_portable(name: str) -> None:
+    """Refuse names of files that Windows cannot open, so that what is mailed can be read.
+
+    Raises
+    ------
+    ParameterError
+        If it is the name of a device or has a character that Windows forbids.
+    """
+    forbidden = _FORBIDDEN.search(name)
+    if forbidden:
+        raise ParameterError(
+            f"{name!r} cannot be opened on Windows, where no name has {forbidden[0]!r}; choose another name"
+        )
+    if _DEVICE.fullmatch(name.partition(".")[0]):
+        raise ParameterError(
+            f"{name!r} cannot be opened on Windows, which keeps that name for a device; choose another name"
+        )
 
 
 def check_name(name: str) -> str:
@@ -96,6 +129,22 @@ def is_container(path: Place) -> bool:
     return isinstance(attributes, dict) and "esteem" in attributes
 
 
+def check_room(path: Path, overwrite: bool) -> None:
+    """See that nothing is at ``path``, or a container that may be overwritten.
+
+    Raises
+    ------
+    ParameterError
+        If something is there that must stay.
+    """
+    if not path.exists():
+        return
+    if not overwrite:
+        raise ParameterError(OCCUPIED.format(path))
+    if not (path.is_dir() and is_container(path)):
+        raise ParameterError(f"{path} exists and is not a container of Esteem, so it is not replaced; remove it first")
+
+
 def make_room(path: Path, overwrite: bool) -> Path | None:
     """See that nothing is at ``path``; a container that may be overwritten is moved aside and its new place returned.
 
@@ -104,12 +153,9 @@ def make_room(path: Path, overwrite: bool) -> Path | None:
     ParameterError
         If something is there that must stay.
     """
+    check_room(path, overwrite)
     if not path.exists():
         return None
-    if not overwrite:
-        raise ParameterError(f"{path} exists already; choose another name, or overwrite=True to replace it")
-    if not (path.is_dir() and is_container(path)):
-        raise ParameterError(f"{path} exists and is not a container of Esteem, so it is not replaced; remove it first")
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.replaced")
     path.rename(aside)
     return aside

@@ -179,7 +179,7 @@ def _check_free(target: Path, suffix: str, overwrite: bool) -> None:
     if not os.path.lexists(target):
         return
     if not overwrite:
-        raise ParameterError(f"{target} exists already; choose another name, or overwrite=True to replace it")
+        raise ParameterError(container.OCCUPIED.format(target))
     if suffix == ".zspy" and not export_zspy.is_ours(target):
         raise ParameterError(
             f"{target} was not written by Esteem, or has other files in it, so it is not replaced; choose another name "

@@ -72,7 +72,8 @@ def pack(
     if not is_zip_name(target):
         raise ParameterError(f"{target.name!r} is not a name for a packed container; end it in {' or '.join(SUFFIXES)}")
     if target.exists() and not (overwrite and target.is_file()):
-        raise ParameterError(f"{target} exists already; choose another name, or overwrite=True to replace it")
+        raise ParameterError(container.OCCUPIED.format(target))
+    container.check_portable(target.name)
     files = _files(folder)
     steps = Progress(len(files), progress, cancel)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}{durable.TEMPORARY}")

@@ -73,8 +73,7 @@ def save(
     """
     check_dataset(dataset)
     target = container.check_path(path)
-    if target.exists() and not overwrite:
-        container.make_room(target, overwrite)
+    container.check_room(target, overwrite)
     plans = _plans(dataset, codec or {})
     attributes = _attributes(dataset, plans)
     steps = Progress(sum(p.blocks for p in plans.values()), progress, cancel)

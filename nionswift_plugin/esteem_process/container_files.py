@@ -13,6 +13,7 @@ from typing import Any
 from esteemcore import io
 from esteemcore.errors import ParameterError, StreamError
 from esteemcore.io import durable
+from esteemcore.io.container import check_portable
 
 FOLDER, ZIP = ".esteem", ".esteem.zip"
 METADATA = "zarr.json"
@@ -45,6 +46,7 @@ def write(
     """
     if path.exists():
         raise _exists(path)
+    check_portable(path.name)
     if path.suffix.lower() != ".zip":
         io.save(path, dataset, codec=codec, progress=progress, cancel=cancel)
         return

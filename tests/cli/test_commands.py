@@ -160,6 +160,15 @@ def test_every_command_is_listed_and_loads() -> None:
         assert stop.value.code == 0
 
 
+def test_an_interrupt_while_a_command_is_imported_is_one_line(capsys, monkeypatch) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("importlib.import_module", interrupted)
+    assert cli.main(["info", "a.esteem"]) == 130
+    assert capsys.readouterr().err == "esteem info: interrupted\n"
+
+
 def test_help_needs_no_science() -> None:
     code = (
         "import sys, json; from esteemcore import cli\n"

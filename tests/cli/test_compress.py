@@ -9,6 +9,7 @@ import pytest
 
 from esteemcore import cli, io
 from esteemcore.codec.eels import decode_eels, encode_eels
+from esteemcore.io import choose_codec
 
 ENERGY = 280 + 0.5 * np.arange(400)
 
@@ -77,7 +78,9 @@ def test_blocks_that_are_chosen(spectra, tmp_path, capsys) -> None:
     assert factors.shape == (400,)
     assert factors[240] == 1  # the edge
     assert factors[:200].min() >= 8
-    assert "blocks in channels 280:" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "blocks in channels 280:" in told.out
+    assert told.err.index("choosing blocks: ") < told.err.index("writing: ")
     assert info["eels"].stored_bytes < spectra.nbytes / 8
 
 
@@ -136,6 +139,14 @@ def test_dense_counts_are_stored_as_events_where_that_is_smaller(rng, tmp_path) 
     many = rng.poisson(np.geomspace(9000, 40, 400), (13, 17, 400)).astype(np.uint32)  # events: 5 % smaller, much slower
     _, info = compress(save(tmp_path / "many.esteem", many), tmp_path, "--overwrite")
     assert info["eels"].codec == "esteem.lossless"
+
+
+def test_the_rim_of_an_image_is_no_reason_for_a_codec(rng, tmp_path, monkeypatch) -> None:
+    """One and a quarter blocks of zstd: the zeros that pad the second one are none of the data."""
+    eds = rng.poisson(0.02, (13, 17, 400)).astype(np.uint8)
+    monkeypatch.setattr(choose_codec, "BLOCK_BYTES", 11 * 17 * 400)
+    _, info = compress(save(tmp_path / "plain.esteem", eds, unit="keV"), tmp_path)
+    assert info["eels"].codec == "esteem.events"
 
 
 @pytest.mark.parametrize("place", [(6, 8, 200), (0, 0, 0), (12, 16, 399)])

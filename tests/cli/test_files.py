@@ -113,6 +113,25 @@ def test_convert(container, tmp_path, capsys, suffix, spectra) -> None:
         assert any(np.array_equal(array, spectra) for array in arrays)
 
 
+def test_convert_packs_a_container_as_it_is(container, tmp_path, capsys, spectra) -> None:
+    out = tmp_path / "to mail.esteem.zip"
+    assert cli.main(["convert", str(container), str(out)]) == 0
+    assert f"{out}: " in capsys.readouterr().out
+    assert io.verify(out) == []
+    mailed = io.load(out)
+    np.testing.assert_array_equal(np.asarray(mailed.signals["eels"].data), spectra)
+    assert mailed.credits.title == "Test"
+    for wrong, message in (
+        ([str(container), str(out)], "--overwrite"),
+        ([str(container), str(out), "--overwrite", "--signal", "eels"], "no use"),
+        ([str(out), str(tmp_path / "b.esteem.zip")], "make one first"),
+        ([str(tmp_path), str(tmp_path / "b.esteem.zip")], "not a container"),
+    ):
+        assert cli.main(["convert", *wrong]) == 2
+        assert message in capsys.readouterr().err
+    assert cli.main(["convert", str(container), str(out), "--overwrite"]) == 0
+
+
 def test_compare_sees_every_difference(counts) -> None:
     axes = tuple(io.Axis(name, n) for name, n in zip(("y", "x", "energy"), counts.shape, strict=True))
     other = counts.copy()

@@ -113,6 +113,20 @@ def test_a_data_set_comes_back(tmp_path, rng):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.esteem", "b.esteem"]
 
 
+def test_what_must_stay_is_refused_before_anything_is_read(tmp_path):
+    class Unread:
+        shape, dtype = (4, 5), np.dtype("f4")
+
+        def __getitem__(self, key):
+            raise AssertionError("was read")
+
+    (tmp_path / "a.esteem").mkdir()
+    dataset = io.Dataset({"adf": io.Signal(Unread(), axes(("y", 4), ("x", 5)))})
+    for overwrite, message in ((False, "exists already"), (True, "not a container")):
+        with pytest.raises(ParameterError, match=message):
+            io.save(tmp_path / "a.esteem", dataset, overwrite=overwrite)
+
+
 def test_an_order_without_frames_is_kept(tmp_path):
     image = io.Signal(np.ones((2, 3)), axes(("y", 2), ("x", 3)))
     scan = io.ScanRecord((2, 3), index=np.array([5, 0, 3]))

@@ -84,6 +84,8 @@ def test_what_cannot_be_packed(container, tmp_path, monkeypatch):
             io.pack(path, tmp_path / wrong)
     with pytest.raises(ParameterError, match="exists already"):
         io.pack(path)
+    with pytest.raises(ParameterError, match="Windows"):
+        io.pack(path, tmp_path / "14:30.esteem.zip")
     with pytest.raises(FormatError, match="no folder"):
         io.pack(packed)
     with pytest.raises(FormatError, match="not a container"):

@@ -263,7 +263,7 @@ def test_a_recorder_on_a_full_disk_keeps_what_is_not_stored(tmp_path, monkeypatc
         time.sleep(0.005)
     monkeypatch.setattr(durable, "write_file", FullDisk(4))
     recorder.put(maker.make(1), **maker.known(1))
-    with pytest.raises(StreamError, match=r"the disk is full.*1 of \d are on disk"):
+    with pytest.raises(StreamError, match=r"the disk is full.*1 of \d+ are on disk"):
         put_until_it_fails(recorder, range(2, 1000))
     taken = recorder.status.taken
     with pytest.raises(StreamError, match="call finish"):

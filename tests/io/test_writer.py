@@ -419,6 +419,36 @@ def test_names_that_no_folder_can_have(tmp_path, name) -> None:
         io.Writer(tmp_path / "a.esteem", stream.Spec((2, 2), (4, 4), np.uint8), name=name)
 
 
+@pytest.mark.parametrize(
+    "name", ["CON.esteem", "nul.v2.esteem", "Com1 .zarr", "14:30.esteem", "a?.esteem", "a\\b.zarr", "a\tb.esteem"]
+)
+def test_names_that_windows_cannot_open(tmp_path, name) -> None:
+    spec = stream.Spec((2, 2), (4, 4), np.uint8)
+    with pytest.raises(ParameterError, match=r"Windows.*choose another name"):
+        io.Writer(tmp_path / name, spec)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_container_with_such_a_name_is_still_read_and_replaced(tmp_path) -> None:
+    spec = stream.Spec((2, 2), (4, 4), np.uint8)
+    io.Writer(tmp_path / "a.esteem", spec).close()
+    old = (tmp_path / "a.esteem").rename(tmp_path / "14:30.esteem")
+    assert len(io.load(old).signals["frames"].data) == 0
+    with io.Writer(old, spec, overwrite=True) as writer:
+        writer.append(stream.Chunk([1], np.ones((1, 4, 4), np.uint8)))
+    assert len(io.load(old).signals["frames"].data) == 1
+
+
+def test_no_container_in_another_one(tmp_path) -> None:
+    spec = stream.Spec((2, 2), (4, 4), np.uint8)
+    path = io.Writer(tmp_path / "a.esteem", spec).path
+    for inside in (path / "b.esteem", path / "signals" / "b.esteem"):
+        with pytest.raises(ParameterError, match="lies inside of the container"):
+            io.Writer(inside, spec)
+    (tmp_path / "folder.zarr").mkdir()
+    io.Writer(tmp_path / "folder.zarr" / "b.esteem", spec).close()
+
+
 @pytest.mark.parametrize("path", [None, 5, "a\0b.esteem"])
 def test_paths_that_no_folder_can_have(path) -> None:
     with pytest.raises(ParameterError):
