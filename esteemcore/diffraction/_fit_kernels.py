@@ -10,6 +10,12 @@ from numba import njit
 PARAMETERS = 7
 """Background, height, two tilts, slope of the background, two coordinates; the place last, to tell it from the rest."""
 
+ROW_RESIDUAL, ROW_U, ROW_V, ROW_STEEP, ROW_FALLING, ROW_WEIGHT = range(2 * PARAMETERS, 2 * PARAMETERS + 6)
+"""Rows of the work space behind the derivatives and those over the rates."""
+
+WORK_ROWS = 2 * PARAMETERS + 6
+"""Rows of the work space."""
+
 LEAST_RATE = np.float32(1e-3)
 """Counts per pixel below which no background is believed."""
 
@@ -45,14 +51,12 @@ def disk_rates(ys, xs, n, cy, cx, radius, edge, to_circle, height, out):
         out[k] += high * s * s * (three - two * s)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _derivatives(
-    ys, xs, counts, others, n, p, outward, radius, edge, to_circle, jacobian, weighted, residual, widening
-):
-    """Write the derivatives of the rates, the same over the rates, and the residuals of all pixels.
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _derivatives(ys, xs, counts, others, n, p, outward, radius, edge, to_circle, work):
+    """Write the derivatives of the rates, the same over the rates, and the residuals of all pixels to ``work``.
 
-    ``widening`` is the derivative by the radius, which is not fitted. The background grows as (1 + slope * out / 4)^4,
-    which is nearly an exponential, and is never negative.
+    The background grows as (1 + slope * out / 4)^4, which is nearly an exponential, and is never negative. Many short
+    loops over few rows, because the compiler turns only those into vector instructions.
     """
     a, b = np.float32(to_circle[0, 0]), np.float32(to_circle[0, 1])
     c, d = np.float32(to_circle[1, 0]), np.float32(to_circle[1, 1])
@@ -63,46 +67,64 @@ def _derivatives(
     inverse, per_radius = np.float32(1 / edge), np.float32(1 / radius)
     zero, one, two, three, six = np.float32(0), np.float32(1), np.float32(2), np.float32(3), np.float32(6)
     tiny, least = np.float32(1e-12), LEAST_RATE
+    grown, disk, sloping, residual = work[0], work[1], work[4], work[ROW_RESIDUAL]
+    us, vs, steep, falling, inverse_rate = (
+        work[ROW_U],
+        work[ROW_V],
+        work[ROW_STEEP],
+        work[ROW_FALLING],
+        work[ROW_WEIGHT],
+    )
     for k in range(n):
-        dy, dx = ys[k] - y0, xs[k] - x0
-        u, v = a * dy + b * dx, c * dy + d * dx
-        r = math.sqrt(u * u + v * v + tiny)
+        us[k] = a * (ys[k] - y0) + b * (xs[k] - x0)
+    for k in range(n):
+        vs[k] = c * (ys[k] - y0) + d * (xs[k] - x0)
+    for k in range(n):
+        r = math.sqrt(us[k] * us[k] + vs[k] * vs[k] + tiny)
         s = min(max(top - r * inverse, zero), one)
-        m = s * s * (three - two * s)
-        steep = six * s * (one - s) * inverse
-        structure = height + tilt_u * u + tilt_v * v
+        disk[k] = s * s * (three - two * s)
+        steep[k] = six * s * (one - s) * inverse / r
+    for k in range(n):
         out = ey * ys[k] + ex * xs[k]
         root = one + quarter * out
         cube = root * root * root
-        grown = cube * root
-        rate = max(background * grown + structure * m + others[k], least)
-        w = one / rate
-        falling = structure * steep / r
-        gu, gv = falling * u - tilt_u * m, falling * v - tilt_v * m
-        jacobian[1, k] = m
-        jacobian[2, k] = m * u * per_radius
-        jacobian[3, k] = m * v * per_radius
-        jacobian[0, k] = max(grown, tiny)
-        jacobian[4, k] = background * cube * out
-        jacobian[5, k] = gu * a + gv * c
-        jacobian[6, k] = gu * b + gv * d
-        for i in range(PARAMETERS):
-            weighted[i, k] = w * jacobian[i, k]
-        residual[k] = counts[k] - rate
-        widening[k] = structure * steep
+        grown[k] = max(cube * root, tiny)
+        sloping[k] = background * cube * out
+    for k in range(n):
+        structure = height + tilt_u * us[k] + tilt_v * vs[k]
+        inverse_rate[k] = one / max(background * grown[k] + structure * disk[k] + others[k], least)
+    for k in range(n):
+        falling[k] = (height + tilt_u * us[k] + tilt_v * vs[k]) * steep[k]
+    for k in range(n):
+        residual[k] = counts[k] - one / inverse_rate[k]
+    along_u, along_v, by_y, by_x = work[2], work[3], work[5], work[6]
+    for k in range(n):
+        along_u[k] = disk[k] * us[k] * per_radius
+    for k in range(n):
+        along_v[k] = disk[k] * vs[k] * per_radius
+    flat_y, flat_x = tilt_u * a + tilt_v * c, tilt_u * b + tilt_v * d
+    for k in range(n):
+        by_y[k] = falling[k] * (us[k] * a + vs[k] * c) - disk[k] * flat_y
+    for k in range(n):
+        by_x[k] = falling[k] * (us[k] * b + vs[k] * d) - disk[k] * flat_x
+    for i in range(PARAMETERS):
+        row, over = work[i], work[PARAMETERS + i]
+        for k in range(n):
+            over[k] = row[k] * inverse_rate[k]
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _products(jacobian, weighted, residual, n, normal, gradient):
+def _products(work, n, normal, gradient):
     """Write the normal matrix (lower triangle) and the gradient of the log-likelihood."""
+    residual = work[ROW_RESIDUAL]
     for i in range(PARAMETERS):
-        row = weighted[i]
+        row = work[PARAMETERS + i]
         total = np.float32(0)
         for k in range(n):
             total += row[k] * residual[k]
         gradient[i] = total
         for j in range(i + 1):
-            other = jacobian[j]
+            other = work[j]
             total = np.float32(0)
             for k in range(n):
                 total += row[k] * other[k]
@@ -139,19 +161,24 @@ def _solve(factor, vector):
         vector[i] /= factor[i, i]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _radius_step(jacobian, weighted, residual, widening, n, factor, vector):
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _radius_step(work, n, factor, vector):
     """Return by how much the radius should grow, and the information on it with all other parameters free."""
+    widening, us, vs, falling = work[ROW_STEEP], work[ROW_U], work[ROW_V], work[ROW_FALLING]
+    for k in range(n):
+        widening[k] = falling[k] * math.sqrt(us[k] * us[k] + vs[k] * vs[k])
     for i in range(PARAMETERS):
+        row = work[PARAMETERS + i]
         total = np.float32(0)
         for k in range(n):
-            total += weighted[i, k] * widening[k]
+            total += row[k] * widening[k]
         vector[i] = total
     slope, information = np.float32(0), np.float32(0)
+    residual, inverse_rate = work[ROW_RESIDUAL], work[ROW_WEIGHT]
     for k in range(n):
-        w = weighted[0, k] / jacobian[0, k]
-        slope += widening[k] * residual[k] * w
-        information += widening[k] * widening[k] * w
+        w = widening[k] * inverse_rate[k]
+        slope += residual[k] * w
+        information += widening[k] * w
     whole = float(information)
     for i in range(PARAMETERS):  # what the other parameters explain of it, by forward substitution
         for k in range(i):
@@ -177,8 +204,6 @@ def fit_disk(ys, xs, counts, others, n, start, outward, prior, prior_sd, look, w
         False where the counts do not determine a place within half a radius of the start.
     """
     radius = look.radius
-    jacobian, weighted = work[:PARAMETERS], work[PARAMETERS : 2 * PARAMETERS]
-    residual, widening = work[2 * PARAMETERS], work[2 * PARAMETERS + 1]
     normal, gradient = np.empty((PARAMETERS, PARAMETERS)), np.empty(PARAMETERS)
     y0, x0 = start[1], start[2]
     beyond, pixels = 0.0, 0
@@ -191,23 +216,8 @@ def fit_disk(ys, xs, counts, others, n, start, outward, prior, prior_sd, look, w
     p[2], p[3], p[4] = prior[0] * p[1], prior[1] * p[1], prior[2]
     p[5], p[6] = y0, x0
     for _ in range(look.iterations):
-        _derivatives(
-            ys,
-            xs,
-            counts,
-            others,
-            n,
-            p,
-            outward,
-            radius,
-            look.edge,
-            look.to_circle,
-            jacobian,
-            weighted,
-            residual,
-            widening,
-        )
-        _products(jacobian, weighted, residual, n, normal, gradient)
+        _derivatives(ys, xs, counts, others, n, p, outward, radius, look.edge, look.to_circle, work)
+        _products(work, n, normal, gradient)
         for i in range(3):
             unit = p[1] if i < 2 else 1.0
             certainty = 1 / (prior_sd[i] * unit) ** 2
@@ -234,7 +244,7 @@ def fit_disk(ys, xs, counts, others, n, start, outward, prior, prior_sd, look, w
     a, b, c = normal[5, 5], normal[6, 5], normal[6, 6]
     result[0] = (c * c + b * b) / (a * a * c * c)
     result[1] = 1 / (c * c)
-    result[2], result[3] = _radius_step(jacobian, weighted, residual, widening, n, normal, gradient)
+    result[2], result[3] = _radius_step(work, n, normal, gradient)
     for i in (2, 3, 4):
         gradient[:] = 0
         gradient[i] = 1

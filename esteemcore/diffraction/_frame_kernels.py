@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from esteemcore.diffraction._fit_kernels import PARAMETERS, disk_rates, fit_disk, gather
+from esteemcore.diffraction._fit_kernels import PARAMETERS, WORK_ROWS, disk_rates, fit_disk, gather
 from esteemcore.diffraction._score_kernels import best_places, score_frame, stands_out, sum_disk, sum_rows
 
 COLUMNS = 12
@@ -47,7 +47,7 @@ def make_scratch(ky, kx, zero, look):
         np.empty((look.most, 6)),
         np.empty(128),
         np.empty((4, size), np.float32),
-        np.empty((2 * PARAMETERS + 2, size), np.float32),
+        np.empty((WORK_ROWS, size), np.float32),
     )
 
 

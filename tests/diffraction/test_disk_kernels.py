@@ -100,7 +100,7 @@ def test_the_fit_finds_the_likeliest_disk(rng) -> None:
     outward, true = np.array([0.6, 0.8]), np.array([2.0, 30.0, 6.0, -9.0, -0.05, 0.3, -0.4])
     counts = rng.poisson(rates(true, ys, xs, outward, 5.0, seen.edge, matrix)).astype(np.float32)
     n, p, result = ys.size, np.zeros(7), np.zeros(7)
-    work, others = np.zeros((16, n), np.float32), np.zeros(n, np.float32)
+    work, others = np.zeros((_fit_kernels.WORK_ROWS, n), np.float32), np.zeros(n, np.float32)
     mean, sd = np.zeros(3), np.array([0.35, 0.35, 0.1])
     start = np.array([25.0, 0.0, 0.0])
     assert _fit_kernels.fit_disk(ys, xs, counts, others, n, start, outward, mean, sd, seen, work, p, result)
