@@ -80,13 +80,31 @@ def _start(frame, y0, x0, radius, reach, p):
 
 
 @njit(cache=True, nogil=True)
+def _eliminate(matrix, right):
+    """Replace ``right`` (6, m) by the solution of a positive definite system; ``matrix`` (6, 6) is used up."""
+    for i in range(6):
+        for j in range(i + 1, 6):
+            factor = matrix[j, i] / matrix[i, i]
+            for k in range(i, 6):
+                matrix[j, k] -= factor * matrix[i, k]
+            for k in range(right.shape[1]):
+                right[j, k] -= factor * right[i, k]
+    for i in range(5, -1, -1):
+        for k in range(right.shape[1]):
+            for j in range(i + 1, 6):
+                right[i, k] -= matrix[i, j] * right[j, k]
+            right[i, k] /= matrix[i, i]
+
+
+@njit(cache=True, nogil=True)
 def fit_beams(frames, start, radius, edge, far, out):
     """Fit a soft, tilted disk to the counts of each frame by Fisher scoring, from ``start`` (n, 2) on.
 
     Writes to ``out`` (n, 4) the place and its variance along rows and columns; NaN where there are fewer than 8 counts,
     or the place is further than ``far`` from the start.
     """
-    p, row, gradient, normal = np.empty(6), np.empty(6), np.empty(6), np.empty((6, 6))
+    p, row, normal = np.empty(6), np.empty(6), np.empty((6, 6))
+    right = np.empty((6, 3))  # gradient, and two unit vectors that make the variances of the place
     reach = math.ceil(radius + 3)
     for k in range(frames.shape[0]):
         out[k] = np.nan
@@ -94,7 +112,8 @@ def fit_beams(frames, start, radius, edge, far, out):
         if _start(frame, start[k, 0], start[k, 1], radius, reach, p) < 8:
             continue
         for _ in range(8):
-            gradient[:] = 0
+            right[:] = 0
+            right[0, 1] = right[1, 2] = 1
             normal[:] = 0
             for y in range(max(0, int(p[0]) - reach), min(frame.shape[0], int(p[0]) + reach + 2)):
                 for x in range(max(0, int(p[1]) - reach), min(frame.shape[1], int(p[1]) + reach + 2)):
@@ -103,7 +122,7 @@ def fit_beams(frames, start, radius, edge, far, out):
                     rate = _derivatives(p, y, x, radius, edge, row)
                     off = frame[y, x] / rate - 1
                     for i in range(6):
-                        gradient[i] += row[i] * off
+                        right[i, 0] += row[i] * off
                         for j in range(i + 1):
                             normal[i, j] += row[i] * row[j] / rate
             for i in range(6):
@@ -112,8 +131,9 @@ def fit_beams(frames, start, radius, edge, far, out):
                     normal[j, i] = normal[i, j]
             for i in (2, 3):
                 normal[i, i] += 1 / TILT_SD**2
-                gradient[i] -= p[i] / TILT_SD**2
-            step = np.linalg.solve(normal, gradient)
+                right[i, 0] -= p[i] / TILT_SD**2
+            _eliminate(normal, right)
+            step = right[:, 0]
             p[0] += min(max(step[0], -1.0), 1.0)
             p[1] += min(max(step[1], -1.0), 1.0)
             p[2] = min(max(p[2] + step[2], -0.8), 0.8)
@@ -124,5 +144,4 @@ def fit_beams(frames, start, radius, edge, far, out):
                 break
         if math.hypot(p[0] - start[k, 0], p[1] - start[k, 1]) > far:
             continue
-        inverse = np.linalg.inv(normal)
-        out[k, 0], out[k, 1], out[k, 2], out[k, 3] = p[0], p[1], inverse[0, 0], inverse[1, 1]
+        out[k, 0], out[k, 1], out[k, 2], out[k, 3] = p[0], p[1], right[0, 1], right[1, 2]

@@ -57,6 +57,14 @@ def test_derivatives_are_those_of_the_rate() -> None:
             assert row[i] == pytest.approx(numeric, abs=1e-3)
 
 
+def test_elimination_agrees_with_numpy(rng) -> None:
+    root = rng.standard_normal((6, 6))
+    matrix, right = root @ root.T + np.eye(6), rng.standard_normal((6, 3))
+    expected = np.linalg.solve(matrix, right)
+    _beam_kernels._eliminate(matrix, right)
+    np.testing.assert_allclose(right, expected, rtol=1e-9)
+
+
 def test_brightest_disk_agrees_with_sums_over_all_places(rng) -> None:
     frame = rng.poisson(disk((40, 44), (17, 25), 5.0, 3.0)).astype(np.uint16)
     span = np.floor(np.sqrt(5.0**2 - np.arange(-5, 6) ** 2)).astype(np.int64)
