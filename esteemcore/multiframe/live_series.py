@@ -173,20 +173,11 @@ class LiveSeries:
     def counts_per_electron(self) -> dict[str, float]:
         """Return the net counts of each map for each incident electron, as `XrayLine` takes them.
 
-        Where all frames are, as of the last look; empty before it.
+        Where half of the frames are or more, as of the last look; empty before it.
         """
+        electrons = self._dose * (10 * self.plan.region.pixel_size_nm) ** 2
         with self._lock:
-            if not self._sums.found:
-                return {}
-            known = self._sums.image.result()
-            region = self.plan.region
-            fine_a2 = (10 * region.pixel_size_nm / known.upsample) ** 2
-            electrons = self._sums.measured_dose * fine_a2
-            inside = known.coverage > 0.9 * known.coverage.max()
-            return {
-                name: float(np.mean(found.data[inside], dtype=np.float64)) / electrons
-                for name, found in self._sums.found.items()
-            }
+            return {name: counts / electrons for name, counts in self._sums.per_sample.items()}
 
     def image_result(self) -> register.Accumulated:
         """Return the sum of the images so far, as a copy."""

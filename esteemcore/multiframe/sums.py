@@ -71,7 +71,8 @@ class RunningSums:
             )  # fmt: skip
             if self._components:
                 self.meter = spectral.ComponentMeter(self.shape, self.channels)
-        self.dose, self.measured_dose, self.frames = 0.0, 0.0, 0
+        self.dose, self.frames = 0.0, 0
+        self.per_sample: dict[str, float] = {}
         self.found: dict[str, MeasuredMap] = {}
         self.snr: dict[str, list[tuple[float, float]]] = {element.name: [] for element in self.maps}
         self.counted: list[ComponentCount] = []
@@ -132,9 +133,11 @@ class RunningSums:
         energies = self.energy_ev if is_whole else self.energy_ev[self._seen]
         weights = self._weights.result()
         sharing = float(cast(NDArray[Any], weights.variance).sum()) / float(weights.data.sum())
-        self.measured_dose = self.dose
         self.found = measure_maps(self.maps, total, energies, region, sharing)
+        covered = weights.data > 0.5 * weights.data.max()
         for name, measured in self.found.items():
+            net = float(np.sum(measured.data[covered], dtype=np.float64))
+            self.per_sample[name] = net / float(weights.data[covered].sum())
             rows = self.snr[name]
             if rows and rows[-1][0] == self.dose:
                 rows.pop()

@@ -80,7 +80,7 @@ def test_maps_snr_and_components_are_shown_against_dose(bench: Bench, monkeypatc
         assert curve.data[-1] == pytest.approx(state.maps["Disk"].snr)
         electrons = 3 * scan.charge_e(100.0, 80e-6) * 256  # of the dwells
         per_million = 1e6 * stored[..., inside].sum() / electrons
-        assert float(live.pace.value.split("electrons: Disk ")[1]) == pytest.approx(per_million, rel=0.15)
+        assert float(live.pace.value.split("electrons: Disk ")[1]) == pytest.approx(per_million, rel=0.08)
         counts = live.items["Components against dose"].xdata
         assert counts.data[-1] == (state.components[-1].n or 0)
         assert counts.intensity_calibration.units == "components"
