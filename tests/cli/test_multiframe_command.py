@@ -80,9 +80,13 @@ def test_nothing_is_replaced_unasked(series, tmp_path, capsys) -> None:
 
 
 def test_the_frames_themselves_are_never_replaced(series, tmp_path, capsys) -> None:
-    for source, out in ((series, series), (series / "signals", series), (series, series / "sum.esteem")):
+    for source, out, words in (
+        (series, series, "would take the place of the frames"),
+        (series / "signals", series, "would take the place of the frames"),
+        (series, series / "sum.esteem", "choose a place beside it"),
+    ):
         assert cli.main(["multiframe", str(source), str(out), "--overwrite"]) == 2
-        assert "would take the place of the frames" in capsys.readouterr().err
+        assert words in capsys.readouterr().err
     assert io.load(series).series.frames == 5
     assert cli.main(["multiframe", str(series), str(tmp_path / "absent" / "sum.esteem")]) == 2
     assert "there is no folder" in capsys.readouterr().err
