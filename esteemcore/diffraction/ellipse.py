@@ -190,7 +190,7 @@ class _Fit:
         steps = np.diag([0.03, 0.03, 0.5, 0.5])
         for _ in range(4):
             simplex = np.concatenate([[best], best + steps])
-            options = {"initial_simplex": simplex, "xatol": 1e-6, "fatol": 1e-4, "maxiter": 1200}
+            options = {"initial_simplex": simplex, "xatol": 1e-6, "fatol": 1e-4, "maxiter": 500}
             best = optimize.minimize(self.loss, best, method="Nelder-Mead", options=options).x
             if not self._leave_out_disks(best):
                 break
