@@ -29,6 +29,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from benchmarks.timing import report
 from esteemcore import diffraction, simulate
+from esteemcore.errors import EsteemError
 
 SETS: dict[str, dict[str, Any]] = {
     "easy, 20,000 e": {"electrons": 20_000.0, "grains": 5},
@@ -140,7 +141,10 @@ def measure(case: Case) -> dict[str, Any]:
     """Return the row of one set."""
     n = len(case.member)
     start = time.process_time()
-    found = diffraction.classify(case.data, case.radius)
+    try:
+        found = diffraction.classify(case.data, case.radius)
+    except EsteemError as error:
+        return {"set": case.name, "classes": n, "found": f"refused: {error}"}
     cpu = time.process_time() - start
     tracemalloc.start()
     diffraction.classify(case.data, case.radius, second_way=False)
