@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import sys
 import zipfile
 from pathlib import Path
@@ -10,14 +9,6 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # series that several of these tests use
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "real"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_waiting_for_the_disk():
-    """Leave out fsync, which takes most of the time: `test_durable` states its order, and no other test needs it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: None)
-        yield
 
 
 @pytest.fixture
