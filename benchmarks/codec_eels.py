@@ -54,10 +54,10 @@ def restore(t: np.ndarray) -> np.ndarray:
 
 
 def through_hdf5(data: np.ndarray, chunks: tuple[int, ...], **filters: Any) -> tuple[int, Callable[[], np.ndarray]]:
-    """Write data to an HDF5 file in memory; return the stored size and what reads them."""
+    """Write data to an HDF5 file in memory, without a cache of what was decoded; return size and what reads them."""
     import h5py
 
-    file = h5py.File(f"memory{next(NUMBER)}.h5", "w", driver="core", backing_store=False)
+    file = h5py.File(f"memory{next(NUMBER)}.h5", "w", driver="core", backing_store=False, rdcc_nbytes=0)
     stored = file.create_dataset("data", data=data, chunks=chunks, **filters)
     return stored.id.get_storage_size(), lambda: stored[...]
 
