@@ -25,6 +25,7 @@ COMMANDS = {
     "restore": "write a container with plain arrays, which any Zarr library reads",
     "show": "print and picture what a file holds",
     "swift": "start Nion Swift, with a project of choice open",
+    "unmix": "find the components of a spectrum image and where they are, and write a report",
 }
 
 

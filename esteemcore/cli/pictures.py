@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 UNKNOWN = (52, 74, 110)
 """Colour of pixels without a value: clearly not a gray."""
 
-BACKGROUND, INK, LINE = (255, 255, 255), (25, 25, 25), (40, 90, 170)
+BACKGROUND, INK, LINE, BESIDE = (255, 255, 255), (25, 25, 25), (40, 90, 170), (215, 120, 30)
 
 
 def limits(data: ArrayLike, percentile: float = 0.5) -> tuple[float, float]:
@@ -93,7 +93,15 @@ def visit_order(shape: tuple[int, int], index: NDArray[np.int64], *, size: int =
     return gray(when.reshape(shape), black_white=(0, max(len(index) - 1, 1)), size=size)
 
 
-def curve(x: ArrayLike, y: ArrayLike, *, x_label: str, y_label: str, size: tuple[int, int] = (640, 320)) -> Image.Image:
+def curve(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    x_label: str,
+    y_label: str,
+    size: tuple[int, int] = (640, 320),
+    beside: ArrayLike | None = None,
+) -> Image.Image:
     """Return a line plot with labelled axes.
 
     Parameters
@@ -104,13 +112,16 @@ def curve(x: ArrayLike, y: ArrayLike, *, x_label: str, y_label: str, size: tuple
         What the axes show, with units.
     size : tuple of int
         Width and height of the picture.
+    beside : array_like, shape (n,), optional
+        A second line at the same x, thin and orange, to compare with.
     """
     picture = Image.new("RGB", size, BACKGROUND)
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(13)
     xs, ys = np.asarray(x, np.float64), np.asarray(y, np.float64)
     left, right, top, bottom = 70, size[0] - 16, 30, size[1] - 48
-    (x0, x1), (y0, y1) = _range(xs), _range(np.append(ys, 0.0))
+    others = np.full(xs.shape, np.nan) if beside is None else np.asarray(beside, np.float64)
+    (x0, x1), (y0, y1) = _range(xs), _range(np.concatenate([ys, others, [0.0]]))
     draw.text((left, 8), y_label, fill=INK, font=font)
     draw.text(((left + right) / 2, size[1] - 20), x_label, fill=INK, font=font, anchor="ma")
     draw.rectangle((left, top, right, bottom), outline=INK)
@@ -122,13 +133,14 @@ def curve(x: ArrayLike, y: ArrayLike, *, x_label: str, y_label: str, size: tuple
         at = bottom - (tick - y0) / (y1 - y0) * (bottom - top)
         draw.line((left - 5, at, left, at), fill=INK)
         draw.text((left - 8, at), f"{tick:.4g}", fill=INK, font=font, anchor="rm")
-    shown = np.isfinite(xs) & np.isfinite(ys)
-    points = zip(
-        left + (xs[shown] - x0) / (x1 - x0) * (right - left),
-        bottom - (ys[shown] - y0) / (y1 - y0) * (bottom - top),
-        strict=True,
-    )
-    draw.line(list(points), fill=LINE, width=2)
+    for values, color, width in ((others, BESIDE, 1), (ys, LINE, 2)):
+        shown = np.isfinite(xs) & np.isfinite(values)
+        points = zip(
+            left + (xs[shown] - x0) / (x1 - x0) * (right - left),
+            bottom - (values[shown] - y0) / (y1 - y0) * (bottom - top),
+            strict=True,
+        )
+        draw.line(list(points), fill=color, width=width)
     return picture
 
 
