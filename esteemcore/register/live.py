@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from esteemcore._core import checks
 from esteemcore.register.alignment import MODELS
+from esteemcore.register.detail import RunningDetail
 from esteemcore.register.grid import MARGIN_PX, Grid, Image
 from esteemcore.register.hops import Corrected, Judge, Ratios, possible_hops
 from esteemcore.register.jitter import learn
@@ -32,7 +33,7 @@ from esteemcore.register.visits import raster_visits
 Floats = NDArray[np.float64]
 
 BLUR_PX = 1.2
-"""Blur of the running mean that a frame is fitted to."""
+"""Blur of the running mean that a frame is fitted to; less for fine lattices, see `detail`."""
 REMEMBERED = 12
 """Frames that the jitter is learnt from."""
 GROWTH = 1.6
@@ -122,7 +123,7 @@ class LiveAlignment:
     def _begin(self, velocity: Floats | None = None) -> None:
         """Forget the mean, but not how fast the specimen drifts."""
         self.accepted, self._rejected, self._doubted = 0, 0, 0
-        self._chain = Chain(self._correlator)
+        self._chain, self._detail = Chain(self._correlator), RunningDetail(self._correlator)
         if velocity is not None:
             self._chain.velocity = velocity.copy()
         self._fit = LineFit(self.shape, [], lines=self.model == "scanline")
@@ -192,10 +193,12 @@ class LiveAlignment:
         if not self.accepted:
             self._accept(new)
             return self._placement(new, 1.0, "", begins=True)
+        if chain[2] is not None:
+            self._detail.learn(chain[2], self._correlator.moved(spectrum, place))
         if self._fit.lines:
             new.lead(self._chain.velocity)
         self._make_room(new)
-        self._fit.fit(new, self._fit.grid.reference(BLUR_PX))
+        self._fit.fit(new, self._fit.grid.reference(self._detail.blur_factor * BLUR_PX))
         quality, reason = self._judged_place(new, chain[0] + chain[1] * steps)
         if reason:
             self._chain.place, self._chain.velocity, self._chain.mean = chain

@@ -28,6 +28,13 @@ class Correlator:
     ----------
     shape : (int, int)
         Rows and columns of a frame.
+
+    Attributes
+    ----------
+    frequency_y, frequency_x : ndarray
+        Frequencies of a half spectrum in 1/px, as a column and as a row.
+    band : ndarray of float32
+        The filter, real.
     """
 
     def __init__(self, shape: tuple[int, int]) -> None:
@@ -38,7 +45,7 @@ class Correlator:
         self.frequency_x = fft.rfftfreq(shape[1])[None]
         square = self.frequency_y**2 + self.frequency_x**2
         high_pass = 1 - np.exp(-0.5 * square / 0.004**2)
-        self._band: Image = (np.exp(-2 * np.pi**2 * SMOOTH_PX**2 * square) * high_pass).astype(np.float32)
+        self.band: Image = (np.exp(-2 * np.pi**2 * SMOOTH_PX**2 * square) * high_pass).astype(np.float32)
         self._taps = gaussian_taps(SMOOTH_PX)
         self.delay_y = fft.fftfreq(shape[0], 1 / shape[0])[:, None]
         self.delay_x = fft.fftfreq(shape[1], 1 / shape[1])[None]
@@ -58,7 +65,7 @@ class Correlator:
             kernels.blur(mask, self._taps, between, weights)
             filled = total / np.maximum(weights, 0.02)
             centred = np.where(mask > 0, centred, filled)
-        spectrum: Spectrum = fft.rfft2(centred * self._window) * self._band
+        spectrum: Spectrum = fft.rfft2(centred * self._window) * self.band
         return spectrum / np.float32(max(self._norm(spectrum), 1e-30))
 
     def _norm(self, spectrum: Spectrum) -> float:

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
+from esteemcore.register.detail import RunningDetail
 from esteemcore.register.grid import Grid
 from esteemcore.register.lines import Frame, LineFit, make_frame
 from esteemcore.register.rigid import MEMORY, Chain, Correlator
@@ -17,7 +18,7 @@ from esteemcore.register.samples import sampled, usual_range
 from esteemcore.register.visits import raster_visits
 
 REFERENCE_BLUR_PX = 1.5
-"""Blur of the running mean that the place of a frame is fitted to."""
+"""Blur of the running mean that the place of a frame is fitted to; less for fine lattices, see `detail`."""
 REACH_PX = 32
 """Room around the running mean; it moves along with the drift."""
 FARTHEST_PX = 2.0
@@ -97,6 +98,7 @@ class DriftTracker:
 
     def __init__(self) -> None:
         self._chain: Chain | None = None
+        self._detail: RunningDetail | None = None
         self._clock = Clock()
         self._range = (0.0, 1.0)
         self._fit: LineFit | None = None
@@ -142,6 +144,7 @@ class DriftTracker:
         steps = self._clock.step(time_s)
         if self._chain is None:
             self._chain = Chain(Correlator((data.shape[0], data.shape[1])))
+            self._detail = RunningDetail(self._chain.correlator)
         chain = self._chain
         if chain.mean is None:
             self._range = usual_range([data], None if measured is None else [measured])
@@ -151,11 +154,14 @@ class DriftTracker:
             chain.pass_by(steps)
             return chain.place.copy()
         spectrum = chain.correlator.transform(image, None if weight.all() else weight)
-        learnt, first = len(chain.likeness), chain.mean is None
+        learnt, before = len(chain.likeness), chain.mean
+        first = before is None
         place, self.quality = chain.add(spectrum, steps)
         if not first and len(chain.likeness) == learnt:
             self.reason = f"it does not show what the frames before show (correlation {self.quality:.2f})"
             return place.copy()
+        if before is not None and self._detail is not None:
+            self._detail.learn(before, chain.correlator.moved(spectrum, place))
         self._refine(make_frame(image, weight, raster_visits(chain.correlator.shape), place - self._origin), first)
         if not first:
             chain.velocity += (chain.place - place) * (0.3 / max(steps, 1e-9))
@@ -169,7 +175,8 @@ class DriftTracker:
             self._fit.grid = Grid((shape[0], shape[1]), REACH_PX)
         else:
             coarse = frame.shift.copy()
-            self._fit.fit(frame, self._fit.grid.reference(REFERENCE_BLUR_PX))
+            factor = 1.0 if self._detail is None else self._detail.blur_factor
+            self._fit.fit(frame, self._fit.grid.reference(factor * REFERENCE_BLUR_PX))
             if float(np.hypot(*(frame.shift - coarse))) > FARTHEST_PX:
                 frame.shift = coarse
             chain.place = frame.shift + self._origin

@@ -10,8 +10,9 @@ import series as make
 
 from esteemcore import register, simulate
 from esteemcore.register import align_series
-from esteemcore.register.detail import FINEST, blur_factor, detail_px
+from esteemcore.register.detail import FINEST, RunningDetail, blur_factor, detail_px
 from esteemcore.register.lines import make_frame
+from esteemcore.register.rigid import Correlator
 from esteemcore.register.visits import raster_visits
 
 SHAPE = (96, 96)
@@ -37,6 +38,35 @@ def test_coarse_details_and_none_leave_the_blur_as_it_is() -> None:
     blob = np.exp(-((y - 40) ** 2 + (x - 50) ** 2) / 200)
     assert blur_factor(SHAPE, frames_of([blob, blob])) == 1
     assert blur_factor(SHAPE, frames_of(np.random.default_rng(0).normal(size=(2, 96, 96)))) >= FINEST
+
+
+@pytest.mark.parametrize(("period", "factor"), [(4.5, 0.365), (6.0, 0.563), (16.0, 1.0)])
+def test_a_running_series_tells_the_same_and_noise_tells_nothing(period, factor) -> None:
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    wave = 2 + np.cos(2 * np.pi * y / period) + np.cos(2 * np.pi * x / period)
+    rng, correlator = np.random.default_rng(0), Correlator(SHAPE)
+    for mean, expected in ((10 * wave, factor), (np.full(SHAPE, 20.0), 1.0)):
+        detail = RunningDetail(correlator)
+        assert detail.blur_factor == 1
+        spectra = [correlator.transform(rng.poisson(mean).astype(np.float32), None) for _ in range(6)]
+        for number in range(1, 6):
+            detail.learn(np.sum(spectra[:number], axis=0), spectra[number])
+            assert detail.blur_factor == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize("size", [(24, 32), (64, 64)])
+def test_a_fine_lattice_that_stays_does_not_creep(size) -> None:
+    """Columns 3.9 px apart and narrower than a pixel, as one sees them with large pixels for spectra."""
+    columns = [np.exp(-((((np.arange(n) + 1.95) % 3.905 - 1.95) / 0.6) ** 2) / 2) for n in size]
+    between = [np.exp(-(((np.arange(n) % 3.905 - 1.95) / 0.6) ** 2) / 2) for n in size]
+    below = 1 + 2 * (np.arange(size[0]) > 12)[:, None]
+    rng = np.random.default_rng(0)
+    frames = rng.poisson(300 * (np.outer(*columns) * below + 0.4 * np.outer(*between) + 0.02), (8, *size))
+    tracker, live = register.DriftTracker(), register.LiveAlignment(size, model="rigid")
+    assert max(float(np.abs(tracker.update(frame)).max()) for frame in frames) < 0.15
+    placed = [live.update(frame) for frame in frames]
+    assert all(placement.accepted for placement in placed)
+    assert max(float(np.abs(placement.shift).max()) for placement in placed) < 0.05
 
 
 def oxide_series():
