@@ -10,6 +10,9 @@ from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
 from esteemcore.multiframe.orders import ORDERS
 
+MOST_AREAS = 1000
+"""Each area is charged to the ledger of the dose before a series begins, which takes time for each."""
+
 
 @dataclasses.dataclass(frozen=True)
 class SeriesSettings:
@@ -36,7 +39,7 @@ class SeriesSettings:
     seed : int
         Of shuffled orders.
     areas : int
-        Virgin areas side by side, each with its own set of frames.
+        Virgin areas side by side, each with its own set of frames; `MOST_AREAS` at most.
     area_gap_nm : float
         Distance between them in nm.
     energy_step_ev : float
@@ -76,8 +79,10 @@ class SeriesSettings:
             ("flyback_s", "s"), ("scan_overhead_s", "s"), ("write_overhead_s", "s"), ("area_gap_nm", "nm")
         ):  # fmt: skip
             object.__setattr__(self, name, checks.not_negative(name, getattr(self, name), unit))
-        for name, least in (("frames", 1), ("subpixels", 1), ("areas", 1), ("seed", 0)):
-            object.__setattr__(self, name, checks.integer(name, getattr(self, name), minimum=least))
+        for name, least, most in (
+            ("frames", 1, None), ("subpixels", 1, None), ("areas", 1, MOST_AREAS), ("seed", 0, None)
+        ):  # fmt: skip
+            object.__setattr__(self, name, checks.integer(name, getattr(self, name), minimum=least, maximum=most))
         object.__setattr__(self, "energy_step_ev", checks.finite("energy_step_ev", self.energy_step_ev, "eV"))
         if self.order not in ORDERS:
             raise ParameterError(f"order is {self.order!r}; expected one of {', '.join(ORDERS)}")

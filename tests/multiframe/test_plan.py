@@ -163,6 +163,12 @@ def test_a_neighbour_that_had_its_dose_is_seen() -> None:
     assert multiframe.spent(ledger, plan.areas[0].moved((-100, -100)))[0] == 0
 
 
+def test_more_areas_than_a_session_can_hold_are_refused() -> None:
+    assert len(plan_of(areas=multiframe.settings.MOST_AREAS).areas) == multiframe.settings.MOST_AREAS
+    with pytest.raises(ParameterError, match="areas is 1000000000; expected an integer >= 1 and <= 1000"):
+        plan_of(areas=10**9)
+
+
 def test_settings_survive_json() -> None:
     settings = multiframe.SeriesSettings(current_pa=3, dwell_s=1e-5, order="shuffled", seed=4)
     assert multiframe.SeriesSettings.from_dict(settings.as_dict()) == settings
