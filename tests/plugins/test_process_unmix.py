@@ -1,0 +1,140 @@
+"""Unmixing in Nion Swift: the results of the core as linked data items, again when data change, Stop and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from nion.data import Calibration, DataAndMetadata
+from process_swift import Swift, in_files, in_memory
+
+from esteemcore import spectral
+from nionswift_plugin.esteem_process.commands import unmix_image as command
+from nionswift_plugin.esteem_process.computations import unmix_image
+from nionswift_plugin.esteem_scan import binding
+
+
+@pytest.fixture
+def app(swift: Any) -> Iterator[Swift]:
+    with in_memory() as made:
+        yield made
+
+
+def counts(seed: int = 0) -> np.ndarray:
+    """Counts of two phases, each with a line of its own; the second grows to the right."""
+    channel = np.arange(50)
+    lines = np.exp(-((channel - np.array([[12], [35]])) ** 2) / 6) + 0.02
+    share = np.broadcast_to(np.linspace(0, 1, 24) ** 2, (20, 24))
+    rate = 8 * ((1 - share)[..., None] * lines[0] + share[..., None] * lines[1])
+    return np.random.default_rng(seed).poisson(rate).astype(np.float32)
+
+
+def xdata(data: np.ndarray, descriptor: tuple[bool, int, int] = (False, 2, 1)) -> DataAndMetadata.DataAndMetadata:
+    axes = [Calibration.Calibration(0, 2.0, "nm")] * (data.ndim - 1) + [Calibration.Calibration(400, 5.0, "eV")]
+    return DataAndMetadata.new_data_and_metadata(
+        data, dimensional_calibrations=axes, data_descriptor=DataAndMetadata.DataDescriptor(*descriptor)
+    )
+
+
+def test_the_results_are_those_of_the_core_with_calibrated_axes(app: Swift) -> None:
+    computation, made = unmix_image.make(app.model, app.add(xdata(counts()), "EDS"), seed=2)
+    app.model.recompute_all()
+    assert computation.error_text is None
+    expected = spectral.unmix(counts(), 2, seed=2)
+    np.testing.assert_array_equal(made["abundances"].data, expected.abundances)
+    np.testing.assert_array_equal(made["spectra"].data, expected.spectra)
+    np.testing.assert_array_equal(made["residual"].data, expected.residual)
+    assert made["abundances"].xdata.is_sequence
+    assert made["abundances"].dimensional_calibrations[2] == Calibration.Calibration(0, 2.0, "nm")
+    assert made["spectra"].dimensional_calibrations[1] == Calibration.Calibration(400, 5.0, "eV")
+    peaks = made["spectra"].dimensional_calibrations[1].convert_to_calibrated_value(made["spectra"].data.argmax(axis=1))
+    np.testing.assert_allclose(np.sort(peaks), [460, 575], atol=5)
+    assert made["scree"].data[0] > made["scree"].data[1] > 0
+    assert made["abundances"].title == f"Abundances of EDS [2 by {expected.method}]"
+    assert made["scree"].title == "Scree of EDS [2 recommended]"
+    known = made["residual"].metadata[binding.KEY]["unmixing"]
+    assert known["provenance"]["input_digest"] == expected.provenance.input_digest
+    assert "2 stand above noise" in known["reason"]
+
+
+def test_changed_data_and_parameters_run_again(app: Swift) -> None:
+    item = app.add(xdata(counts()))
+    computation, made = unmix_image.make(app.model, item)
+    app.model.recompute_all()
+    before = np.array(made["spectra"].data)
+    item.set_data(counts(1))
+    app.model.recompute_all()
+    assert not np.array_equal(before, made["spectra"].data)
+    computation.set_input_value("components", 3)
+    computation.set_input_value("method", "spa")
+    app.model.recompute_all()
+    assert made["abundances"].data_shape == (3, 20, 24)
+    assert "3 by spa" in made["abundances"].title
+    computation.set_input_value("method", "best")
+    app.model.recompute_all()
+    assert "method is 'best'" in computation.error_text
+
+
+def test_an_image_in_a_file(swift: Any, tmp_path: Path) -> None:
+    with in_files(tmp_path / "project") as app:
+        item = app.add(xdata(counts()))
+        assert isinstance(item.xdata.data, h5py.Dataset)
+        computation, made = unmix_image.make(app.model, item)
+        app.model.recompute_all()
+        assert computation.error_text is None
+        np.testing.assert_array_equal(made["spectra"].data, spectral.unmix(counts(), 2).spectra)
+
+
+def test_unmixing_can_be_stopped(app: Swift, monkeypatch: pytest.MonkeyPatch) -> None:
+    unmix = spectral.unmix
+    calls: list[int] = []
+
+    def stopping(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        computation._stop_computation_event.fire()
+        return unmix(*args, **kwargs)
+
+    monkeypatch.setattr(spectral, "unmix", stopping)
+    computation, made = unmix_image.make(app.model, app.add(xdata(counts())))
+    app.model.recompute_all()
+    assert calls == [1]
+    assert computation.error_text is None
+    assert made["abundances"].xdata is None
+    monkeypatch.undo()
+    computation.set_input_value("seed", 1)
+    app.model.recompute_all()
+    assert made["abundances"].data_shape == (2, 20, 24)
+
+
+@pytest.mark.parametrize(
+    ("data", "descriptor", "words"),
+    [
+        (np.zeros((20, 24, 50), np.float32), (False, 2, 1), "Say how many under Components"),
+        (counts()[None], (True, 2, 1), "add up a series first"),
+        (counts()[0], (False, 1, 1), "needs a spectrum image"),
+    ],
+)
+def test_what_cannot_be_unmixed_is_told(app: Swift, data: Any, descriptor: Any, words: str) -> None:
+    computation, made = unmix_image.make(app.model, app.add(xdata(data, descriptor)))
+    app.model.recompute_all()
+    assert words in computation.error_text
+    assert made["spectra"].xdata is None
+
+
+def test_the_command_takes_a_spectrum_image_only(app: Swift) -> None:
+    item = app.add(xdata(counts()[0], (False, 1, 1)))
+    app.select(item)
+    command.COMMAND.action(app.window)
+    assert "Select one spectrum image" in app.told[-1]
+    assert len(app.model.data_items) == 1
+    item = app.add(xdata(counts()), "EDS")
+    app.select(item)
+    command.COMMAND.action(app.window)
+    app.model.recompute_all()
+    titles = [made.title.partition(" [")[0] for made in app.model.data_items[2:]]
+    assert titles == [f"{title} of EDS" for title in unmix_image.TITLES.values()]
+    assert all(made.data is not None for made in app.model.data_items)
