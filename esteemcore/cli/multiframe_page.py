@@ -37,7 +37,7 @@ def _means(page: Page, result: multiframe.ProcessedSeries) -> None:
     page.heading("Mean image")
     shades = limits(result.mean[np.kron(result.alignment.common_region, np.ones((result.image.upsample,) * 2)) > 0])
     used = f"{figures['accepted']:.0f} frames"
-    contrast = "contrast in the common region {:.4f}"
+    contrast = "spread over mean in the common region, noise included, {:.4f}"
     page.pictures([
         (
             gray(result.before, black_white=shades, nm_per_pixel=result.pixel_nm),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -125,7 +127,7 @@ def curve(
     draw.text((left, 8), y_label, fill=INK, font=font)
     draw.text(((left + right) / 2, size[1] - 20), x_label, fill=INK, font=font, anchor="ma")
     draw.rectangle((left, top, right, bottom), outline=INK)
-    for tick in _ticks(x0, x1):
+    for tick in _ticks_apart(x0, x1, right - left, font):
         at = left + (tick - x0) / (x1 - x0) * (right - left)
         draw.line((at, bottom, at, bottom + 5), fill=INK)
         draw.text((at, bottom + 8), f"{tick:g}", fill=INK, font=font, anchor="ma")
@@ -155,6 +157,15 @@ def _ticks(low: float, high: float) -> NDArray[np.float64]:
     step = 10 ** np.floor(np.log10((high - low) / 4))
     step *= max(n for n in (1, 2, 5) if n * step <= (high - low) / 4)
     return np.asarray(np.arange(np.ceil(low / step), np.floor(high / step + 1e-9) + 1) * step) + 0.0
+
+
+def _ticks_apart(low: float, high: float, width_px: float, font: Any) -> NDArray[np.float64]:
+    """Return ticks whose labels have room beside each other on an axis of some width."""
+    ticks = _ticks(low, high)
+    if len(ticks) < 2:
+        return ticks
+    widest = max(font.getlength(f"{tick:g}") for tick in ticks)
+    return ticks[:: math.ceil((widest + 6) * (high - low) / (width_px * (ticks[1] - ticks[0])))]
 
 
 def png(picture: Image.Image) -> bytes:

@@ -57,7 +57,8 @@ class ProcessedSeries:
         Height and width of a pixel of the frames.
     figures : dict of str to float
         ``frames``, ``accepted``, ``dose`` (of the sum), ``jitter_px`` (RMS of the lines), ``contrast_before``,
-        ``contrast_after`` (RMS of the mean image over its mean, in the common region), ``counts`` and ``outside``
+        ``contrast_after`` (RMS of the mean image over its mean in the common region; noise is part of it, and adding
+        frames up between pixels lowers that), ``counts`` and ``outside``
         (of the spectra).
     source, image_name, spectra_name : str or None
         What was processed.

@@ -168,6 +168,8 @@ def _datasets(entry: Any) -> list[tuple[str, io.Dataset]]:
         if regions:
             names = ", ".join(region.path.name for region in regions)
             raise ParameterError(f"{path} is a session, each region is a series of its own: give one of {names} in it")
+        if next(path.iterdir(), None) is None:
+            raise ParameterError(f"{path} is empty; give the folder of a region that has frames")
     return [(str(path), io.load_frames(path))]
 
 

@@ -171,6 +171,8 @@ def align_energy(
     True
     """
     data, shape = checked_spectra(si)
+    if np.dtype(data.dtype) == np.bool_ and not isinstance(data, SparseSI):
+        data = np.asarray(data, np.uint8)  # one count or none
     if len(shape) not in (3, 4):
         raise ParameterError(
             f"the spectra have shape {shape}; expected a spectrum image (y, x, energy) or a series of them"

@@ -179,7 +179,8 @@ def edge_map(
     """
     parts = window if background is None else background
     name = "constant" if background is None else model
-    data, shape, axis, inside, noise = _checked(si, energy_ev, parts, name, gain, readout_sigma)
+    which = "signal" if background is None else "background"
+    data, shape, axis, inside, noise = _checked(si, energy_ev, parts, name, gain, readout_sigma, which)
     seen = channels_of("the signal window", window, axis)
     counts = counts_in(data, seen)
     if not np.isfinite(counts).all():
@@ -198,12 +199,12 @@ def edge_map(
 
 
 def _checked(
-    si: Any, energy: ArrayLike, window: Any, model: str, gain: float, readout_sigma: float
+    si: Any, energy: ArrayLike, window: Any, model: str, gain: float, readout_sigma: float, which: str = "background"
 ) -> tuple[Any, tuple[int, ...], NDArray[np.float64], NDArray[np.int64], dict[str, float]]:
     data, shape = checked_spectra(si)
     axis = energy_axis(energy, shape[-1])
     checks.choice("model", model, tuple(MODELS))
-    inside = channels_of("the background window", window, axis, MODELS[model])
+    inside = channels_of(f"the {which} window", window, axis, MODELS[model])
     if "power" in model and axis[inside[0]] <= 0:
         raise ParameterError(f"the window of a power law begins at {axis[inside[0]]:g}; expected energies above zero")
     noise = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import re
 import subprocess
@@ -11,7 +12,7 @@ import time
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
 from esteemcore import cli, fourd, io, stream
 from esteemcore.cli import demo_run, live, pictures
@@ -177,6 +178,16 @@ def test_help_needs_no_science() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+@pytest.mark.parametrize("high", [3.0, 6.7e6, 7.4e-5, 123456.0])
+def test_labels_of_an_axis_have_room(high) -> None:
+    font, width = ImageFont.load_default(13), 244
+    ticks = pictures._ticks_apart(0.0, high, width, font)
+    ends = [(tick / high * width, font.getlength(f"{tick:g}") / 2) for tick in ticks]
+    assert len(ticks) >= 3
+    for (left, half), (right, other) in itertools.pairwise(ends):
+        assert right - other - left - half > 4
 
 
 def test_gray_pictures_show_values_gaps_and_a_round_scale_bar() -> None:

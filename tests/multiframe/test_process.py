@@ -256,6 +256,11 @@ def test_what_cannot_be_processed_is_refused_in_words(source, options, error, wo
         multiframe.process_series(source(), **options)
 
 
+def test_an_empty_folder_is_called_empty(tmp_path) -> None:
+    with pytest.raises(ParameterError, match="is empty; give the folder of a region"):
+        multiframe.process_series(tmp_path)
+
+
 def test_maps_need_an_energy_axis() -> None:
     spectra = np.array([SERIES.spectra(k) for k in range(3)])
     with pytest.raises(CalibrationError, match="energy"):

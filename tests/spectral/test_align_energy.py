@@ -212,6 +212,14 @@ def test_the_example_of_the_function_runs() -> None:
     assert not result.failed
 
 
+def test_true_is_a_count() -> None:
+    counts = np.random.default_rng(0).random((4, 5, 240)) < peaks(np.linspace(-1, 1, 20).reshape(4, 5), 3.0)
+    found = spectral.align_energy(counts, ENERGY, pool_px=2)
+    again = spectral.align_energy(counts.astype(np.uint8), ENERGY, pool_px=2)
+    np.testing.assert_array_equal(found.data, again.data)
+    assert found.data.sum() + found.outside == counts.sum()
+
+
 def test_values_that_need_a_wider_type_get_one() -> None:
     counts = np.full((2, 2, 40), 200, np.uint8)
     counts[..., 18:22] = 255

@@ -121,6 +121,16 @@ def test_snr_grows_as_the_root_of_the_dose() -> None:
         (lambda: spectral.remove_background(np.ones(200), ENERGY, (480, 320)), ParameterError, "rise"),
         (lambda: spectral.remove_background(np.ones(200), ENERGY, (10, 20)), ParameterError, "holds no channel"),
         (lambda: spectral.remove_background(np.ones(200), ENERGY, (320, 323)), ParameterError, "at least 3"),
+        (
+            lambda: spectral.edge_map(np.ones(200), ENERGY, (10, 20)),
+            ParameterError,
+            "the signal window 10 to 20 holds no",
+        ),
+        (
+            lambda: spectral.edge_map(np.ones(200), ENERGY, SIGNAL, (10, 20)),
+            ParameterError,
+            "the background window 10 to",
+        ),
         (lambda: spectral.remove_background(np.ones(200), ENERGY[:-1], FIT), CalibrationError, "200 channels"),
         (lambda: spectral.remove_background(np.ones(200), ENERGY[::-1], FIT), CalibrationError, "rise"),
         (lambda: spectral.remove_background(np.ones(200), ENERGY - 400, (-80, -20)), ParameterError, "above zero"),
