@@ -1,0 +1,85 @@
+"""A computation that counts the components of a spectrum image, or tells why they cannot be counted."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from nion.swift.model import DataItem, Symbolic
+
+from esteemcore import io, spectral
+from nionswift_plugin.esteem_process import linked_items, spectra_items
+from nionswift_plugin.esteem_process.registry import Computation
+
+ID = "esteem.estimate_rank"
+
+PARAMETERS: dict[str, tuple[str, Any, str]] = {
+    "method": ("string", "parallel", "Method (parallel, marchenko_pastur, gavish_donoho, elbow)"),
+    "max_components": ("integral", 12, "Look for no more than"),
+    "seed": ("integral", 0, "Seed"),
+}
+"""Type, value and label."""
+
+
+class EstimateComponents:
+    """Count in a thread, then show the scree of the data and of noise.
+
+    Parameters
+    ----------
+    computation
+        Nion's computation.
+    """
+
+    label = "Estimate Components"
+    inputs: ClassVar = {"src": {"label": "Spectra"}} | {name: {"label": p[2]} for name, p in PARAMETERS.items()}
+    outputs: ClassVar = {"scree": {"label": "Scree"}}
+
+    def __init__(self, computation: Any, **kwargs: Any) -> None:
+        self._computation = computation
+        self._rank: spectral.Rank | None = None
+
+    def execute_task(self, context: Symbolic.ComputationExecutorContext) -> None:
+        """Compute; Stop and progress go through the context."""
+        given = dict(context.parameters.parameter_map)
+        data, _ = spectra_items.spectra_of(given["src"].xdata)
+        chosen = {name: given[name] for name in PARAMETERS}
+        self._rank = spectral.estimate_rank(data, progress=spectra_items.steps(context), **chosen)
+
+    def commit(self) -> None:
+        """Show what was computed."""
+        if self._rank is None:
+            return
+        rank, self._rank = self._rank, None
+        entry = {
+            "components": {
+                "n": rank.n,
+                "reason": rank.reason,
+                "threshold": float(rank.threshold),
+                "methods": dict(rank.methods),
+                "provenance": rank.provenance.as_dict(),
+            }
+        }
+        shown = min(len(rank.curve), len(rank.noise_curve))
+        both = np.stack([rank.curve[:shown], rank.noise_curve[:shown]])
+        axes = io.Axis("frame", 2), io.Axis("x", shown, 1.0, 1.0, "component")
+        advice = "cannot be told" if rank.n is None else f"{rank.n} components"
+        linked_items.show(
+            self._computation, "scree", linked_items.xdata_of(both, axes, entry, "variance of noise"), advice
+        )
+
+
+def make(
+    document_model: Any, item: DataItem.DataItem, **chosen: Any
+) -> tuple[Symbolic.Computation, dict[str, DataItem.DataItem]]:
+    """Return a new computation on a spectrum image, and what it will fill."""
+    return linked_items.make(
+        document_model,
+        ID,
+        EstimateComponents.label,
+        {"src": (item, "Spectra")},
+        {name: (kind, chosen.get(name, value), label) for name, (kind, value, label) in PARAMETERS.items()},
+        {"scree": f"Scree of {item.title}"},
+    )
+
+
+COMPUTATION = Computation(ID, EstimateComponents)
