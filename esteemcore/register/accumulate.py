@@ -126,6 +126,8 @@ def accumulate(
     >>> bool(np.isclose(total.data.sum() + total.outside, total.counts))
     True
     """
+    if not all(hasattr(alignment, part) for part in ("shape", "accepted", "field")):
+        raise ParameterError(f"alignment is a {type(alignment).__name__}; expected what register.align returns")
     shape = checks.shape_2d("the shape of the alignment", alignment.shape)
     accepted = checks.boolean_mask("accepted of the alignment", alignment.accepted, (len(alignment.accepted),))
     n = len(accepted)

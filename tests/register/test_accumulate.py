@@ -435,6 +435,14 @@ def test_wrong_fields_change_nothing(field, words) -> None:
     assert not running.result().data.any()
 
 
+@pytest.mark.parametrize("given", [None, {"shape": (6, 6)}, np.zeros((2, 6, 2))])
+def test_what_is_no_alignment_is_told(given) -> None:
+    with pytest.raises(
+        errors.ParameterError, match=f"alignment is a {type(given).__name__}; expected what register.al"
+    ):
+        register.accumulate(given, np.ones((2, 6, 6)))
+
+
 def test_a_sum_that_does_not_fit_is_told() -> None:
     running = register.Accumulator((100_000, 100_000), 100_000, upsample=8)
     with pytest.raises(errors.ParameterError, match="GB"):
