@@ -16,6 +16,9 @@ from nionswift_plugin.esteem_process.to_dataset import make_dataset
 
 Step = Callable[[float], None]
 
+SCREE = 20
+"""Components that a scree shows; the others are noise."""
+
 
 def is_spectrum_image(xdata: DataAndMetadata.DataAndMetadata | None) -> bool:
     """Return whether data are (y, x, energy) or (y, x, wavelength)."""

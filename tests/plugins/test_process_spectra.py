@@ -50,7 +50,7 @@ def test_components_are_counted_beside_noise(app: Swift) -> None:
     expected = spectral.estimate_rank(counts(), seed=1)
     assert expected.n == 2
     assert made["scree"].title == "Scree of EELS [2 components]"
-    np.testing.assert_array_equal(made["scree"].data, [expected.curve, expected.noise_curve[: len(expected.curve)]])
+    np.testing.assert_array_equal(made["scree"].data, [expected.curve[:20], expected.noise_curve[:20]])
     axis = made["scree"].dimensional_calibrations[1]
     assert (axis.offset, axis.scale, axis.units) == (1, 1, "component")
     assert made["scree"].metadata[binding.KEY]["components"]["reason"] == expected.reason

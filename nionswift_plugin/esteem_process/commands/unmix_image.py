@@ -19,7 +19,7 @@ def _unmix(window: Any) -> None:
         notices.tell(TITLE, "Select one spectrum image, a map with a spectrum in each pixel")
         return
     _, made = unmix_image.make(window.document_model, item)
-    for result in reversed(made.values()):
+    for result in made.values():
         window.show_display_item(window.document_model.get_display_item_for_data_item(result))
     ComputationPanel.EditComputationDialog(window, made["abundances"]).show()
 

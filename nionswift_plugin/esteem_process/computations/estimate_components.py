@@ -59,7 +59,7 @@ class EstimateComponents:
                 "provenance": rank.provenance.as_dict(),
             }
         }
-        shown = min(len(rank.curve), len(rank.noise_curve))
+        shown = min(len(rank.curve), len(rank.noise_curve), spectra_items.SCREE)
         both = np.stack([rank.curve[:shown], rank.noise_curve[:shown]])
         axes = io.Axis("frame", 2), io.Axis("x", shown, 1.0, 1.0, "component")
         advice = "cannot be told" if rank.n is None else f"{rank.n} components"

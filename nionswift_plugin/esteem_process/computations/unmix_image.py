@@ -77,13 +77,14 @@ class UnmixImage:
             }
         }
         each, figures = io.Axis("frame", n), f"{n} by {result.method}"
-        scree = io.Axis("x", len(rank.curve), 1.0, 1.0, "component")
+        curve = rank.curve[: spectra_items.SCREE]
+        scree = io.Axis("x", len(curve), 1.0, 1.0, "component")
         advice = "cannot be told" if rank.n is None else f"{rank.n} recommended"
         for name, data, shown_axes, unit, words in (
             ("abundances", result.abundances, (each, *axes[:2]), "counts", figures),
             ("spectra", result.spectra, (each, axes[2]), "", figures),
             ("residual", result.residual, axes[:2], "" if result.noise == "gaussian" else "σ", figures),
-            ("scree", rank.curve, (scree,), "variance of noise", advice),
+            ("scree", curve, (scree,), "variance of noise", advice),
         ):
             linked_items.show(self._computation, name, linked_items.xdata_of(data, shown_axes, entry, unit), words)
 
