@@ -32,6 +32,8 @@ ALIKE = 0.35
 """Autocorrelation from which a displacement is a possible hop."""
 EDGE = 2
 """Pixels of the half resolution that are left out along the edge of the reference."""
+QUIETEST = 1e-9
+"""Least variance of the noise, of that of the mean image: a frame of something else may seem to have none."""
 DOUBT = 3.0
 """Differences within this many standard deviations of the noise of the reference do not count."""
 DISTORTION_PX = 0.06
@@ -191,7 +193,8 @@ class Judge:
         self._here = corrected.back(spectrum)
         variance = noise + slope * np.where(known, total / np.where(known, weights, 1), 0)
         usual = float(variance[known].mean()) if known.any() else 1.0
-        weight = 1 / np.maximum(variance, max(LEAST_NOISE * usual, 1e-30))
+        spread = float((total[known] / weights[known]).var()) if known.any() else 1.0
+        weight = 1 / np.maximum(variance, max(LEAST_NOISE * usual, QUIETEST * spread, 1e-30))
         steepness = sum((0.5 * g) ** 2 for g in np.gradient(self._here)) * weight  # a pixel here is two of the frames
         self._filter = np.empty((len(hops), *corrected.shape), np.float32)
         self._middle = np.empty_like(self._filter)
@@ -206,7 +209,7 @@ class Judge:
             some = square[::2, ::2][both[::2, ::2]]
             doubt = DOUBT**2 * 1.4826**2 * float(np.median(some)) if some.size else 0.0
             unsure = doubt + (DOUBT * DISTORTION_PX) ** 2 * steepness
-            clean = difference * np.maximum(1 - unsure / np.maximum(square, 1e-30), 0)
+            clean = difference * (np.maximum(square - unsure, 0) / np.maximum(square, 1e-30))
             self._filter[h] = clean * weight
             self._middle[h] = self._filter[h] * (self._here + there) / 2
             self._by_chance[h] = both * np.float32(BY_CHANCE * doubt)

@@ -5,6 +5,7 @@ import pytest
 import series as make
 
 from esteemcore import errors, register
+from esteemcore.register import hops
 
 SHAPE = (128, 128)
 
@@ -173,3 +174,19 @@ def test_a_fast_drift_is_learnt_before_frames_are_accepted(scene) -> None:
     assert len(good) >= 8
     error = np.array([placed[k].shift - moved[k].mean(axis=0) for k in good])
     assert np.abs(error - error[0]).max() < 0.5
+
+
+def test_a_frame_that_seems_to_have_no_noise_breaks_nothing() -> None:
+    y, x = np.mgrid[:32, :32]
+    columns = 2000 * np.exp(3 * (np.cos(2 * np.pi * y / 6) * np.cos(2 * np.pi * x / 6) - 1)) * (1 + (y > 14))
+    live = register.LiveAlignment((32, 32))
+    for frame in np.random.default_rng(0).poisson(columns, (3, 32, 32)):
+        live.update(frame)
+    grid = live._fit.grid
+    corrected = hops.Corrected(grid)
+    total, weights = corrected.of_sums(grid.total, grid.weights)
+    enough = 0.5 * float(weights.max())
+    for noise in (0.0, -1e-4):  # what a fit to something else leaves
+        judge = hops.Judge(corrected, total, weights, np.array([[6.0, 0.0]]), noise, 0.0, 0.3, enough)
+        assert np.isfinite(judge._power).all()
+        assert np.isfinite(judge._expected).all()
