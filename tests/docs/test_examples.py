@@ -82,6 +82,7 @@ def test_pictures_are_used_and_small() -> None:
     found = sorted((ROOT / "docs" / "pictures").glob("*.png"))
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert found
-    assert sum(picture.stat().st_size for picture in found) < 1.5e6
+    assert sum(picture.stat().st_size for picture in found) < 2.5e6
     for picture in found:
+        assert picture.stat().st_size < 3e5
         assert f"pictures/{picture.name}" in text
