@@ -90,7 +90,7 @@ async def drive(app: Any, window: Any) -> dict[str, Any]:
     await shot("multiframe_costs", 470)
     await user.click(handler.acquire_button)
     await user.until(lambda: handler.is_running.value, f"not started: {handler.message.value!r}")
-    await user.until(lambda: handler.live.state is not None and handler.live.state.accepted >= 12, "no frames", 120)
+    await user.until(lambda: handler.live.state is not None and handler.live.state.frames >= 16, "no frames", 120)
     show("Survey", "HAADF, newest frame", "Aligned mean", "Map Ti", "Map Mn", "SNR of Mn against dose")
     await user.picture("multiframe_forming.png")
     await settled(120)
