@@ -82,14 +82,7 @@ def make(
     document_model: Any, item: DataItem.DataItem, **chosen: Any
 ) -> tuple[Symbolic.Computation, dict[str, DataItem.DataItem]]:
     """Return a new computation on a spectrum image, and what it will fill."""
-    return linked_items.make(
-        document_model,
-        ID,
-        BackgroundMap.label,
-        {"src": (item, "Spectra")},
-        {name: (kind, chosen.get(name, value), label) for name, (kind, value, label) in PARAMETERS.items()},
-        {name: f"{title} of {item.title}" for name, title in TITLES.items()},
-    )
+    return spectra_items.make(document_model, BackgroundMap, ID, PARAMETERS, TITLES, item, chosen)
 
 
 COMPUTATION = Computation(ID, BackgroundMap)

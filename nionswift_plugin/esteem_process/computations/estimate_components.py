@@ -20,6 +20,8 @@ PARAMETERS: dict[str, tuple[str, Any, str]] = {
 }
 """Type, value and label."""
 
+TITLES = {"scree": "Scree"}
+
 
 class EstimateComponents:
     """Count in a thread, then show the scree of the data and of noise.
@@ -32,7 +34,7 @@ class EstimateComponents:
 
     label = "Estimate Components"
     inputs: ClassVar = {"src": {"label": "Spectra"}} | {name: {"label": p[2]} for name, p in PARAMETERS.items()}
-    outputs: ClassVar = {"scree": {"label": "Scree"}}
+    outputs: ClassVar = {name: {"label": title} for name, title in TITLES.items()}
 
     def __init__(self, computation: Any, **kwargs: Any) -> None:
         self._computation = computation
@@ -72,14 +74,7 @@ def make(
     document_model: Any, item: DataItem.DataItem, **chosen: Any
 ) -> tuple[Symbolic.Computation, dict[str, DataItem.DataItem]]:
     """Return a new computation on a spectrum image, and what it will fill."""
-    return linked_items.make(
-        document_model,
-        ID,
-        EstimateComponents.label,
-        {"src": (item, "Spectra")},
-        {name: (kind, chosen.get(name, value), label) for name, (kind, value, label) in PARAMETERS.items()},
-        {"scree": f"Scree of {item.title}"},
-    )
+    return spectra_items.make(document_model, EstimateComponents, ID, PARAMETERS, TITLES, item, chosen)
 
 
 COMPUTATION = Computation(ID, EstimateComponents)

@@ -93,14 +93,7 @@ def make(
     document_model: Any, item: DataItem.DataItem, **chosen: Any
 ) -> tuple[Symbolic.Computation, dict[str, DataItem.DataItem]]:
     """Return a new computation on a spectrum image, and what it will fill."""
-    return linked_items.make(
-        document_model,
-        ID,
-        UnmixImage.label,
-        {"src": (item, "Spectra")},
-        {name: (kind, chosen.get(name, value), label) for name, (kind, value, label) in PARAMETERS.items()},
-        {name: f"{title} of {item.title}" for name, title in TITLES.items()},
-    )
+    return spectra_items.make(document_model, UnmixImage, ID, PARAMETERS, TITLES, item, chosen)
 
 
 COMPUTATION = Computation(ID, UnmixImage)
