@@ -1,6 +1,6 @@
 """Measure what files from instruments become as containers, each value compared; prints a table in Markdown.
 
-    python scripts/measure_real_files.py FOLDER [--largest-gb 2]
+    python scripts/measure_real_files.py FOLDER [--largest-gb 3]
 
 Every file below FOLDER that can be read is saved twice: in the codecs that `esteemcore.io.save` chooses, and whole
 counts of spectra as events too. Zips are unpacked first. Nothing is written into FOLDER.
@@ -42,7 +42,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure what files from instruments become as containers.")
     parser.add_argument("folder", type=Path, help="folder with files from instruments")
     parser.add_argument(
-        "--largest-gb", type=float, default=2.0, help="leave out what is larger as arrays (%(default)s)"
+        "--largest-gb", type=float, default=3.0, help="leave out what is larger as arrays (%(default)s)"
     )
     arguments = parser.parse_args()
     rows, refused = [], []
