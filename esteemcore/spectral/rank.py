@@ -40,6 +40,9 @@ class Rank:
     ----------
     n : int or None
         Components above noise, the mean spectrum included; None where it cannot be told.
+    at_least : int
+        Components that are surely above noise, by parallel analysis whatever `method` says: its number where that can
+        be told. Where it cannot there may be more; 0 if the data are too few to show any.
     curve : ndarray of float64, shape (r,)
         Scree: variance along each component in units of the noise of one channel, falling.
     noise_curve : ndarray of float64, shape (r,)
@@ -61,6 +64,7 @@ class Rank:
     """
 
     n: int | None
+    at_least: int
     curve: NDArray[np.float64]
     noise_curve: NDArray[np.float64]
     threshold: float
@@ -165,7 +169,7 @@ def estimate_rank(
         work.step()
     if not screes[0].values.any():
         small = "all values are zero"
-    n, best, reason = (None, 0, small) if small else _decide(screes, levels, model, most)
+    n, sure, best, reason = (None, 0, 0, small) if small else _decide(screes, levels, model, most)
     methods = {"parallel": n, **({} if small else _other_methods(screes[0]))}
     methods = {name: methods.get(name) for name in METHODS}
     if method != "parallel":
@@ -178,6 +182,7 @@ def estimate_rank(
     }  # fmt: skip
     return Rank(
         n=n,
+        at_least=sure,
         curve=scree.values**2 / scree.shape[0],
         noise_curve=scree.noise**2 / scree.shape[0],
         threshold=scree.edge**2 / scree.shape[0],
@@ -256,8 +261,10 @@ def _scree(
     return _rank_tests.scree_of_white(dense / ((sigma or 1.0) * np.sqrt(bins[1])), rng)
 
 
-def _decide(screes: list[Scree], levels: list[tuple[int, int]], model: str, most: int) -> tuple[int | None, int, str]:
-    """Return the number of components, the level that shows it, and the reason."""
+def _decide(
+    screes: list[Scree], levels: list[tuple[int, int]], model: str, most: int
+) -> tuple[int | None, int, int, str]:
+    """Return the number of components, how many there are at least, the level that shows it, and the reason."""
     if model == "poisson":
         found = [_of_counts(scree) for scree in screes]
     else:
@@ -268,19 +275,19 @@ def _decide(screes: list[Scree], levels: list[tuple[int, int]], model: str, most
     scree, bins = screes[best], levels[best]
     where = f"at bins of {bins[0]} x {bins[0]} pixels and {bins[1]} channel{'s' if bins[1] > 1 else ''}"
     if n >= most:
-        return None, best, f"cannot be told: at least {most} components stand above noise; raise max_components"
+        return None, n, best, f"cannot be told: at least {n} components stand above noise; raise max_components"
     if model == "poisson":
         for level, k in zip(screes, found, strict=True):
             if k == n and len(level.scores) > n and level.scores[n] > DOUBTFUL:
                 words = f"{n} components stand above noise {where}, and another one is on the verge"
-                return None, best, f"cannot be told: {words} ({level.scores[n]:.1f} standard deviations)"
+                return None, n, best, f"cannot be told: {words} ({level.scores[n]:.1f} standard deviations)"
     if n == 0:
-        return 0, best, f"no component stands above noise {where}"
+        return 0, 0, best, f"no component stands above noise {where}"
     weakest = (scree.values[n - 1] / scree.edge) ** 2
     reason = f"{n} stand above noise {where}; the weakest has {weakest:.3g} times the largest variance that noise makes"
     if len(scree.scores) >= n and n:
         reason += f", and {scree.scores[n - 1]:.1f} standard deviations in events that did not help to find it"
-    return n, best, reason
+    return n, n, best, reason
 
 
 def _of_counts(scree: Scree) -> int:

@@ -21,6 +21,7 @@ def test_as_many_components_as_there_are_phases(n, seed, counts) -> None:
     rng = np.random.default_rng(seed)
     result = spectral.estimate_rank(rng.poisson(rates(rng, counts, n)))
     assert result.n == n, result.reason
+    assert result.at_least == n
     assert (result.curve[:n] > result.threshold).all()
     assert result.noise == "poisson"
 
@@ -43,9 +44,11 @@ def test_few_counts_are_read_rightly_or_not_at_all() -> None:
     found = []
     for seed in range(8):
         rng = np.random.default_rng(seed)
-        found.append(spectral.estimate_rank(SparseSI.from_dense(rng.poisson(rates(rng, 0.6)))).n)
-    assert all(n is None or n <= 3 for n in found), found
-    assert any(n in (2, 3) for n in found), found
+        found.append(spectral.estimate_rank(SparseSI.from_dense(rng.poisson(rates(rng, 0.6)))))
+    assert all(rank.n is None or rank.n == rank.at_least for rank in found), found
+    assert all(rank.at_least <= 3 for rank in found), found
+    assert any(rank.n in (2, 3) for rank in found), found
+    assert any(rank.n is None and rank.at_least >= 1 for rank in found), found
 
 
 def test_events_and_arrays_agree(rng) -> None:
@@ -73,7 +76,7 @@ def test_known_noise_needs_no_estimate(rng) -> None:
 def test_every_method_is_told_and_can_be_asked_for(rng) -> None:
     counts = rng.poisson(rates(rng, 500))
     result = spectral.estimate_rank(counts, "marchenko_pastur")
-    assert result.n == result.methods["marchenko_pastur"] == 3
+    assert result.n == result.methods["marchenko_pastur"] == result.at_least == 3
     assert set(result.methods) == {"parallel", "marchenko_pastur", "gavish_donoho", "elbow"}
     assert "parallel analysis says 3" in result.reason
 
@@ -88,13 +91,14 @@ def test_every_method_is_told_and_can_be_asked_for(rng) -> None:
 )
 def test_what_cannot_be_told_is_none_with_the_reason(data, reason) -> None:
     result = spectral.estimate_rank(data)
-    assert result.n is None
+    assert (result.n, result.at_least) == (None, 0)
     assert re.search(reason, result.reason), result.reason
 
 
 def test_more_components_than_looked_for_are_not_called_a_number(rng) -> None:
     result = spectral.estimate_rank(rng.poisson(rates(rng, 500, 4)), max_components=2)
     assert result.n is None
+    assert 2 <= result.at_least <= 4
     assert "raise max_components" in result.reason
 
 
