@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
 from esteemcore._core.progress import ProgressFunction
-from esteemcore._core.provenance import record
+from esteemcore._core.provenance import Provenance, record
 from esteemcore.lowrank.operators import Sums, sums
 from esteemcore.spectral._noise import Noise, noise_of
 from esteemcore.spectral._spectra import Spectra, spectra_of
-from esteemcore.spectral.methods import METHODS, Problem
+from esteemcore.spectral.methods import METHODS, Factors, Problem
 from esteemcore.spectral.unmixing import Uncertainty, Unmixing, normalised, residuals
 
 FEW_COUNTS = 20.0
@@ -122,6 +122,48 @@ def unmix(
     >>> result.spectra.argmax(axis=1).tolist(), result.abundances.shape
     ([10, 20], (2, 5, 8))
     """
+    stated = state(
+        si, n_components, method, mask, seed, noise=noise, gain=gain, readout_sigma=readout_sigma,
+        smoothing_px=smoothing_px, known=known, sum_to_one=sum_to_one, unimodal=unimodal, restarts=restarts,
+        progress=progress, cancel=cancel,
+    )  # fmt: skip
+    parameters = {
+        "n_components": stated.problem.n, "method": method, "mask": mask, "noise": noise, "gain": gain,
+        "readout_sigma": readout_sigma, "smoothing_px": smoothing_px, "known": stated.problem.known,
+        "sum_to_one": sum_to_one, "unimodal": unimodal, "restarts": restarts,
+    }  # fmt: skip
+    made = record("spectral.unmix", parameters, seed=seed, input_digest=stated.spectra.digest)
+    return result_of(stated, solve(stated.problem, stated.method), made)
+
+
+class Stated(NamedTuple):
+    """What is to be solved by which method, why by that one, and the spectra that it is about."""
+
+    problem: Problem
+    method: str
+    notes: tuple[str, ...]
+    spectra: Spectra
+
+
+def state(
+    si: Any,
+    n_components: int,
+    method: str,
+    mask: ArrayLike | None,
+    seed: int,
+    *,
+    noise: str,
+    gain: float,
+    readout_sigma: float,
+    smoothing_px: float | None,
+    known: ArrayLike | None,
+    sum_to_one: bool,
+    unimodal: bool,
+    restarts: int | None,
+    progress: ProgressFunction | None,
+    cancel: threading.Event | None,
+) -> Stated:
+    """Return the problem that the arguments of `unmix` pose, checked."""
     checks.choice("method", method, ("auto", *METHODS))
     spectra = spectra_of(si, mask)
     total = sums(spectra.matrix)
@@ -160,15 +202,20 @@ def unmix(
         progress=progress,
         cancel=cancel,
     )
-    found = chosen.solve(problem)
-    found = normalised(found, n_known=0 if given is None else len(given), sum_to_one=problem.sum_to_one)
+    return Stated(problem, name, notes, spectra)
+
+
+def solve(problem: Problem, method: str) -> Factors:
+    """Return what a method finds, normalised."""
+    found = METHODS[method].solve(problem)
+    return normalised(found, n_known=0 if problem.known is None else len(problem.known), sum_to_one=problem.sum_to_one)
+
+
+def result_of(stated: Stated, found: Factors, made: Provenance) -> Unmixing:
+    """Return normalised factors as maps and spectra, with what they leave over."""
+    problem, spectra = stated.problem, stated.spectra
     left, left_spectrum = residuals(problem, found)
     spread = found.sigma_abundances
-    parameters = {
-        "n_components": n, "method": method, "mask": mask, "noise": noise, "gain": gain, "readout_sigma": readout_sigma,
-        "smoothing_px": smoothing_px, "known": given, "sum_to_one": sum_to_one, "unimodal": unimodal,
-        "restarts": restarts,
-    }  # fmt: skip
     return Unmixing(
         spectra=found.spectra,
         abundances=np.moveaxis(spectra.as_maps(found.abundances), -1, 0),
@@ -177,12 +224,12 @@ def unmix(
         ),
         residual=spectra.as_maps(left),
         residual_spectrum=left_spectrum,
-        method=name,
-        noise=model.name,
+        method=stated.method,
+        noise=problem.noise,
         smoothing_px=problem.smoothing_px,
-        notes=(*notes, *found.notes),
+        notes=(*stated.notes, *found.notes),
         mask=spectra.mask,
-        provenance=record("spectral.unmix", parameters, seed=seed, input_digest=spectra.digest),
+        provenance=made,
     )
 
 
