@@ -8,6 +8,7 @@ from esteemcore.multiframe.energies import EnergySettings
 from esteemcore.multiframe.follow import LiveFollower
 from esteemcore.multiframe.frame_values import VISIT_ORDER, sum_subpixels
 from esteemcore.multiframe.live_series import LiveSeries
+from esteemcore.multiframe.live_signals import LiveSignals
 from esteemcore.multiframe.live_state import ComponentCount, LiveState
 from esteemcore.multiframe.maps import ElementMap, MeasuredMap, measure_maps
 from esteemcore.multiframe.merge import MergedAreas, merge_areas
@@ -18,6 +19,7 @@ from esteemcore.multiframe.processed import ProcessedSeries, processed_signals, 
 from esteemcore.multiframe.region import Region, fit_region, virgin_areas
 from esteemcore.multiframe.session_folder import RegionFolder, SessionFolder
 from esteemcore.multiframe.settings import SeriesSettings
+from esteemcore.multiframe.signal_maps import maps_by_signal
 from esteemcore.multiframe.stop_conditions import StopConditions
 from esteemcore.multiframe.typed_maps import maps_from_words
 from esteemcore.multiframe.words import figures_in_words, spent_in_words, xrays_in_words
@@ -43,6 +45,7 @@ __all__ = [
     "FrameRequest",
     "LiveFollower",
     "LiveSeries",
+    "LiveSignals",
     "LiveState",
     "MailSettings",
     "MeasuredMap",
@@ -66,6 +69,7 @@ __all__ = [
     "fit_region",
     "frame_order",
     "lines_from_words",
+    "maps_by_signal",
     "maps_from_words",
     "measure_maps",
     "merge_areas",

@@ -13,6 +13,7 @@ import numpy as np
 from esteemcore.events import SparseSI
 from esteemcore.multiframe.acquire import AcquiredFrame
 from esteemcore.multiframe.live_series import LiveSeries
+from esteemcore.multiframe.live_signals import LiveSignals
 from esteemcore.multiframe.live_state import LiveState
 from esteemcore.multiframe.plan import SeriesPlan
 from esteemcore.multiframe.session_folder import RegionFolder
@@ -30,7 +31,7 @@ class LiveFollower:
 
     Parameters
     ----------
-    live : LiveSeries
+    live : LiveSeries or LiveSignals
     seen : callable, optional
         Called in the thread with the state after each frame.
     memory_bytes : int
@@ -55,7 +56,7 @@ class LiveFollower:
 
     def __init__(
         self,
-        live: LiveSeries,
+        live: LiveSeries | LiveSignals,
         seen: Callable[[LiveState], None] | None = None,
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 from esteem_sim.frame_memory import FrameMemory
 from esteem_sim.frame_run import Drawing, FrameRun
 from esteem_sim.instrument import Instrument
-from esteem_sim.places import ParkedPlaces, Places, ScannedPlaces
+from esteem_sim.places import FollowedPlaces, ParkedPlaces, Places, ScannedPlaces
 from esteem_sim.scene import Scene
 from esteem_sim.visits import Visits
 from esteemcore import scan
@@ -35,6 +36,9 @@ Parameters = camera_base.CameraFrameParameters
 class DrivenCamera(camera_base.CameraDevice3):
     """A camera that takes a frame at each visit of the scan device, in the order of time.
 
+    It drives the scan, unless Nion's synchronized acquisition is told of another camera: then it exposes at the visits
+    of that one's frames.
+
     Parameters
     ----------
     camera_id, name : str
@@ -52,6 +56,8 @@ class DrivenCamera(camera_base.CameraDevice3):
         Deliver frames in real time (default), or as fast as they can be drawn.
     seed : int
         Run k draws with the seed ``seed + k``.
+    follows_scan : bool
+        It can record a scan that another camera drives.
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class DrivenCamera(camera_base.CameraDevice3):
         self.seed = 0
         self.runs = 0
         self.shortest_s = shortest_s
+        self.follows_scan = True
         self._instrument = instrument
         self._parameters = Parameters({"exposure_ms": exposure_ms})
         self._run: FrameRun | None = None
@@ -239,9 +246,11 @@ class DrivenCamera(camera_base.CameraDevice3):
     def acquire_synchronized_begin(
         self, camera_frame_parameters: Parameters, collection_shape: Sequence[int], **kwargs: Any
     ) -> camera_base.PartialData:
-        """Begin a run that drives the scan device."""
-        count = int(np.prod(collection_shape))
-        places = ScannedPlaces(self._instrument.scan_device, count, paced=self.is_paced)
+        """Begin a run that drives the scan device, or follows it where another camera drives."""
+        count, device = int(np.prod(collection_shape)), self._instrument.scan_device
+        places: Places = FollowedPlaces(device, count)
+        if device.driver_id in (None, self.camera_id):
+            places = ScannedPlaces(device, count, paced=self.is_paced)
         return self._begin(camera_frame_parameters, tuple(collection_shape), places, is_sequence=False)
 
     def acquire_synchronized_continue(self, *, update_period: float = 1.0, **kwargs: Any) -> camera_base.PartialData:
@@ -310,7 +319,7 @@ class DrivenCamera(camera_base.CameraDevice3):
             memory,
             lambda scene: self.drawing(scene, parameters, seed),
             chunk=self.chunk(parameters),
-            check=self._instrument.faults.check_camera,
+            check=functools.partial(self._instrument.faults.check_camera, self.camera_id),
         )
         self._xdata = DataAndMetadata.new_data_and_metadata(
             memory.array.reshape(*collection_shape, *shape),
@@ -327,6 +336,8 @@ class DrivenCamera(camera_base.CameraDevice3):
             raise StreamError("the camera was not started")
         run.read(min(period_s, _PARTIAL_S))
         if run.failure is not None:
+            if run.follows:  # who drives would know of an abort only
+                self._instrument.scan_device.fail(f"{self.camera_name}: {run.failure}")
             self._instrument.safe_state(str(run.failure))
             if run.is_delivered:
                 raise run.failure

@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from esteem_sim.frame_memory import FrameMemory
-from esteem_sim.pacing import Pacer
+from esteem_sim.pacing import Schedule
 from esteem_sim.places import Places
 from esteem_sim.preparation import LAST_FRAMES_S
 from esteem_sim.scan_frame import FrameEndedError
@@ -68,7 +68,7 @@ class FrameRun:
         self._memory = memory
         self._drawing_of = drawing_of
         self._check = check
-        self._pacer: Pacer | None = None
+        self._schedule: Schedule | None = None
         self._drawing: Drawing | None = None
         self._cancel = threading.Event()
         self._frame_bytes = memory.array[:1].nbytes
@@ -76,6 +76,11 @@ class FrameRun:
         self._changed = threading.Condition()
         self._reader: int | None = None
         self._is_reading = self._is_sending = self._is_closed = False
+
+    @property
+    def follows(self) -> bool:
+        """Whether another camera drives."""
+        return self._places.follows
 
     @property
     def is_complete(self) -> bool:
@@ -137,20 +142,21 @@ class FrameRun:
 
     def _draw_due(self, until: float) -> None:
         while not self._cancel.is_set() and not self.is_complete and self.failure is None:
-            if not self._draw():
-                time.sleep(0.001)
+            drew = self._draw()
             self._check(self.done)
-            if time.monotonic() >= until:
+            if time.monotonic() >= until or (self.follows and not drew):
                 break
+            if not drew:
+                time.sleep(0.001)
 
     def _draw(self) -> bool:
         """Draw some frames; return False if none is due."""
         try:
-            if self._pacer is None and not self._begin():
+            if self._schedule is None and not self._begin():
                 return False
-            if self._pacer is None or self._drawing is None:
+            if self._schedule is None or self._drawing is None:
                 return False
-            n = min(self._pacer.due() - self.done, self._chunk)
+            n = min(self._schedule.due() - self.done, self._chunk)
             if n <= 0:
                 return False
             visits = self._places.advance(n)
@@ -159,16 +165,16 @@ class FrameRun:
             if error.is_abort and self._cancel.wait(1.0):
                 return False
             raise
-        self._drawing(visits, self._memory.array[self.done : self.done + n])
-        self.done += n
+        self._drawing(visits, self._memory.array[self.done : self.done + len(visits)])
+        self.done += len(visits)
         return True
 
     def _begin(self) -> bool:
         with self._changed:  # a run that is cancelled never lets the beam on
             if self._cancel.is_set():
                 return False
-            self._pacer = self._places.begin()
-        if self._pacer is None or self._places.scene is None:
+            self._schedule = self._places.begin()
+        if self._schedule is None or self._places.scene is None:
             return False
         self._drawing = self._drawing_of(self._places.scene)
         return True

@@ -278,6 +278,7 @@ class Instrument(DoseAccount, InstrumentDevice.Instrument):
         camera: HardwareSource.HardwareSource | None = None,
     ) -> None:
         super()._enter_synchronized_state(scan_controller, camera=camera)
+        self.scan_device.driver_id = None if camera is None else camera.hardware_source_id
         self.scan_device.preparation.enter()
 
     def _exit_synchronized_state(
@@ -288,6 +289,7 @@ class Instrument(DoseAccount, InstrumentDevice.Instrument):
     ) -> None:
         super()._exit_synchronized_state(scan_controller, camera=camera)
         self.safe_state("end of a synchronized acquisition")
+        self.scan_device.driver_id = None
         self.scan_device.preparation.leave()
 
     # what Nion asks for -----------------------------------------------------------------------------------------

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Clock = Callable[[], float]
+
+
+class Schedule(Protocol):
+    """Events, one after the other."""
+
+    def due(self) -> int:
+        """Return the number of events that are due by now."""
 
 
 class Pacer:

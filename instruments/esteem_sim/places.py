@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from esteem_sim.motion import Motion
-from esteem_sim.pacing import Pacer
+from esteem_sim.pacing import Pacer, Schedule
 from esteem_sim.scan_device import ScanDevice
 from esteem_sim.scan_frame import FrameEndedError, ScanFrame
 from esteem_sim.scene import Scene
@@ -26,15 +26,21 @@ class Places(Protocol):
 
     scene: Scene | None
 
-    def begin(self) -> Pacer | None:
+    @property
+    def follows(self) -> bool:
+        """Whether frames become due only by what another camera does, so that it is of no use to wait for them."""
+
+    def begin(self) -> Schedule | None:
         """Return the schedule of the frames once the first can be taken, else None."""
 
     def advance(self, count: int) -> Visits:
-        """Return the visits of the next frames."""
+        """Return the visits of the next frames, this many or fewer."""
 
 
 class ScannedPlaces:
     """The camera drives the scan and is paced by its schedule."""
+
+    follows = False
 
     def __init__(self, device: ScanDevice, count: int, *, paced: bool) -> None:
         self.scene: Scene | None = None
@@ -57,8 +63,7 @@ class ScannedPlaces:
             if time.monotonic() - self._asked > PATIENCE_S:
                 raise StreamError(f"the scan did not start within {PATIENCE_S:g} s")
             return None
-        if len(frame.pattern) != self._count:
-            raise StreamError(f"the camera expects {self._count} frames but the scan visits {len(frame.pattern)}")
+        _check_count(frame, self._count)
         frame.check_running()
         if not self._device.begin_exposure(frame):
             return None
@@ -73,6 +78,42 @@ class ScannedPlaces:
         if frame is None:
             raise StreamError("the scan has not started")
         return self._device.advance(frame, count)
+
+
+class FollowedPlaces:
+    """Another camera drives the scan; this one exposes at the same visits, as an X-ray detector at a pixel clock.
+
+    A scan that ends early ends nothing here: the camera that drives says why.
+    """
+
+    follows = True
+
+    def __init__(self, device: ScanDevice, count: int) -> None:
+        self.scene: Scene | None = None
+        self._device, self._count = device, count
+        self._frame: ScanFrame | None = None
+        self._done = 0
+
+    def begin(self) -> Schedule | None:
+        """Wait until the scan has begun; never blocks."""
+        frame = self._device.driven_frame()
+        if frame is None:
+            return None
+        _check_count(frame, self._count)
+        self._frame, self.scene = frame, frame.scene
+        return self
+
+    def due(self) -> int:
+        """Return the visits of the scan so far."""
+        return 0 if self._frame is None else self._frame.advanced
+
+    def advance(self, count: int) -> Visits:
+        """Look where the scan was."""
+        if self._frame is None:
+            raise StreamError("the scan has not started")
+        visits = self._frame.passed(self._done, count)
+        self._done += len(visits)
+        return visits
 
 
 class ParkedPlaces:
@@ -94,6 +135,8 @@ class ParkedPlaces:
     let_beam_on, settle : callable
         Begin to charge a resting beam, and charge it up to now.
     """
+
+    follows = False
 
     def __init__(
         self,
@@ -137,3 +180,9 @@ class ParkedPlaces:
             return Visits(places, electrons, times)
         self._settle()  # the harm of a resting beam comes with its charge
         return Visits(places, electrons, times, suffered.damage, suffered.harm(places))
+
+
+def _check_count(frame: ScanFrame, count: int) -> None:
+    """Refuse a scan of another size than the camera expects."""
+    if len(frame.pattern) != count:
+        raise StreamError(f"the camera expects {count} frames but the scan visits {len(frame.pattern)}")

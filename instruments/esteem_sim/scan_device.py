@@ -91,7 +91,7 @@ class ScanDevice(ScanFrames, scan_base.ScanDevice):
         self, scan_frame_parameters: scan_base.ScanFrameParameters, *, camera_exposure_ms: float, **kwargs: Any
     ) -> None:
         """Make the camera's exposure the dwell time; changes the parameters in place, once per frame of a series."""
-        self.start_error = None
+        self.start_error, self._prepared = None, self._number
         self.preparation.prepare()
         scan_frame_parameters.set_parameter("pixel_time_us", camera_exposure_ms * 1000)
         prepare_next_frame(scan_frame_parameters)

@@ -207,6 +207,19 @@ class ScanFrame:
             self._expose_until(self._advanced)
             return self._visits(first, self._advanced, 0.0 if dark else self.electrons_per_visit)
 
+    def passed(self, first: int, count: int) -> Visits:
+        """Return visits of a synchronized frame that were there already, for a camera that follows the one that drives.
+
+        Parameters
+        ----------
+        first, count : int
+            There may be fewer: as far as the frame is, and as long as the beam stays on, or off.
+        """
+        with self._lock:
+            lit = self._lit[first : min(first + count, self._advanced)]
+            n = int(np.argmax(lit != lit[0])) or len(lit) if len(lit) else 0
+            return self._visits(first, first + n, self.electrons_per_visit if n and lit[0] else 0.0)
+
     def _visits(self, first: int, last: int, electrons: float) -> Visits:
         starts = self.begun_at + self.due_s[first:last] - self.dwell_s
         if self._suffered is None:

@@ -40,18 +40,21 @@ class ScanFrames:
         Why the last frame could not be started, for a camera that waits for it.
     preparation : Preparation
         Of the next synchronized frame.
+    driver_id : str or None
+        The camera that drives synchronized frames; others follow. None: whoever asks.
     """
 
     def __init__(self, instrument: ScanHost) -> None:
         self.seed = 0
         self.start_error: BaseException | None = None
         self.preparation = Preparation(time.monotonic)
+        self.driver_id: str | None = None
         self._instrument = instrument
         self._enabled = [True, True] + [False] * (len(CHANNELS) - 2)
         self._parameters = scan_base.ScanFrameParameters()
         self._frame: ScanFrame | None = None
         self._last: ScanFrame | None = None
-        self._number = 0
+        self._number = self._prepared = 0
         self._in_view = 0
         self._is_continuous = False
         self._buffer: list[Elements] = []
@@ -84,6 +87,14 @@ class ScanFrames:
         frame = self._frame
         if frame is not None and frame.is_synchronized and frame.advanced == 0 and frame.state == "running":
             return frame
+        return None
+
+    def driven_frame(self) -> ScanFrame | None:
+        """Return the synchronized frame since the last preparation, once begun, for a camera that follows."""
+        with self._lock:
+            for frame in (self._frame, self._last):
+                if frame is not None and frame.is_synchronized and frame.number > self._prepared and frame.has_begun:
+                    return frame
         return None
 
     def wait_for_scene(self, cancel: threading.Event) -> None:
@@ -192,6 +203,10 @@ class ScanFrames:
         if frame is not None and frame.is_synchronized and threading.get_ident() == self._reader:
             return
         self._halt("aborted", "the scan was aborted")
+
+    def fail(self, reason: str) -> None:
+        """End the frame in progress, because something that records it has failed."""
+        self._halt("failed", reason)
 
     def stop(self) -> None:
         """Start no more frames after this one."""

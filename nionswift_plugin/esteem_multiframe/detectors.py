@@ -14,8 +14,6 @@ from esteemcore import io
 from esteemcore.errors import ParameterError
 from nionswift_plugin.esteem_scan import devices
 
-MOST_CAMERAS = 1
-"""Cameras that can drive a scan at a time."""
 COUNTS = "eds"
 """Value of ``signal_type`` of X-ray detectors: whole counts, stored as events."""
 SPECTRA = ("eels", COUNTS)
@@ -68,6 +66,18 @@ class Detector:
         return self.kind == "spectra" and self.source.camera.signal_type == COUNTS
 
     @property
+    def follows(self) -> bool:
+        """Whether it can record a scan that another camera drives: X-ray detectors, and cameras that say so."""
+        return self.is_counted or bool(getattr(self.source.camera, "follows_scan", False))
+
+    @property
+    def shortest_s(self) -> float:
+        """Shortest exposure of a camera in s."""
+        parameters = self.source.get_current_frame_parameters()
+        parameters.exposure_ms = 0.0
+        return float(self.source.validate_frame_parameters(parameters).exposure_ms) * 1e-3
+
+    @property
     def key(self) -> str:
         """Name of the signal in files."""
         return re.sub(r"[^A-Za-z0-9_-]+", "_", self.name).strip("_") or f"channel_{self.channel}"
@@ -99,23 +109,26 @@ def _camera(source: Any) -> Detector:
     return Detector(source.display_name, "spectra" if _is_spectrometer(source) else "frames", source)
 
 
-def split(chosen: Sequence[Detector]) -> tuple[list[Detector], Detector | None]:
-    """Return the chosen channels and the camera.
+def split(chosen: Sequence[Detector]) -> tuple[list[Detector], list[Detector]]:
+    """Return the chosen channels and cameras, the one that drives the scan first.
+
+    It is one that cannot follow, else the slowest; X-ray detectors follow any other camera.
 
     Raises
     ------
     ParameterError
-        If nothing is chosen, only a camera, or more than one.
+        If nothing is chosen, only cameras, or cameras of which no two can record the same scan.
     """
     channels = [detector for detector in chosen if detector.kind == "channel"]
-    drivers = [detector for detector in chosen if detector.kind != "channel"]
+    found = [detector for detector in chosen if detector.kind != "channel"]
     if not channels:
         raise ParameterError("choose at least one image signal to record: frames are placed by it")
-    if len(drivers) > MOST_CAMERAS:
-        raise ParameterError(
-            f"only one camera can drive the scan; choose one of {' and '.join(c.name for c in drivers)}"
-        )
-    return channels, drivers[0] if drivers else None
+    alone = [camera.name for camera in found if not camera.follows]
+    if len(alone) > 1:
+        raise ParameterError(f"only one camera can drive the scan; choose one of {' and '.join(alone)}")
+    if len(found) > 1:
+        found.sort(key=lambda camera: (camera.follows, camera.is_counted, -camera.shortest_s))
+    return channels, found
 
 
 def signals(
@@ -152,8 +165,7 @@ def signals(
     return made
 
 
-def bytes_beside(camera: Detector | None, shape: tuple[int, int]) -> int:
-    """Return the bytes of one scan with a 4D camera, packed."""
-    is_4d = camera is not None and camera.kind == "frames"
-    frame_shape = devices.packed_shape(camera.source) if camera is not None and is_4d else None
-    return 0 if frame_shape is None else shape[0] * shape[1] * frame_shape[0] * -(-frame_shape[1] // 8)
+def bytes_beside(cameras: Sequence[Detector], shape: tuple[int, int]) -> int:
+    """Return the bytes of one scan with the 4D cameras among these, packed."""
+    frames = [devices.packed_shape(camera.source) for camera in cameras if camera.kind == "frames"]
+    return sum(shape[0] * shape[1] * known[0] * -(-known[1] // 8) for known in frames if known is not None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,7 @@ class LiveResults:
     follows_drift : PropertyModel
         Whether the scan follows the specimen.
     maps : PropertyModel
-        Element maps as typed, see `esteemcore.multiframe.maps_from_words`.
+        Element maps as typed, see `esteemcore.multiframe.maps_by_signal`.
     snr, components, total_dose, drift_nm : PropertyModel
         When the series has enough; 0: never for this reason.
     text : PropertyModel
@@ -65,12 +65,13 @@ class LiveResults:
         self.text = Model.PropertyModel("")
         self.pace = Model.PropertyModel("")
         self.items: dict[str, DataItem.DataItem] = {}
-        self._make: Callable[[], multiframe.LiveFollower] | None = None
+        self._make: Callable[[], multiframe.LiveSignals] | None = None
         self._series: multiframe.LiveFollower | None = None
+        self._live: multiframe.LiveSignals | None = None
         self._where: multiframe.DriftCompensation | None = None
         self._region: multiframe.Region | None = None
         self._pace = Pace()
-        self._total: register.Accumulated | None = None
+        self._totals: dict[str, register.Accumulated] = {}
 
     @property
     def state(self) -> multiframe.LiveState | None:
@@ -82,14 +83,16 @@ class LiveResults:
         """Frames that are stored and not looked at yet."""
         return 0 if self._series is None else self._series.lag
 
-    def begin(self, plan: multiframe.SeriesPlan, image: str, spectra: str | None) -> None:
+    def begin(self, plan: multiframe.SeriesPlan, image: str, spectra: Sequence[str]) -> None:
         """Get ready for a series; a region that is continued goes on where it was.
 
         Parameters
         ----------
         plan : SeriesPlan
-        image, spectra : str
-            Signals that frames are placed by, and that are summed.
+        image : str
+            Signal that frames are placed by.
+        spectra : sequence of str
+            Signals that are summed.
 
         Raises
         ------
@@ -98,7 +101,7 @@ class LiveResults:
         """
         self._make, self.text.value = None, ""
         if not self.is_on.value:
-            self._series = None
+            self._follow(None)
             if self.follows_drift.value:
                 raise ParameterError("the scan can follow the drift only if each frame is placed; tick both or neither")
             return
@@ -106,32 +109,33 @@ class LiveResults:
         lacking = [name.replace("_", " ") for name, value in typed.items() if value is None]
         if lacking:
             raise ParameterError(f"{' and '.join(lacking)} of 'Enough at' is no number; type one, or 0")
-        maps = multiframe.maps_from_words(self.maps.value or "")
+        maps = multiframe.maps_by_signal(self.maps.value or "", {name: plan.signals[name] for name in spectra})
+        names = [element.name for elements in maps.values() for element in elements]
         stop = multiframe.StopConditions(
-            snr={element.name: typed["snr"] for element in maps} if typed["snr"] else {},
+            snr=dict.fromkeys(names, typed["snr"]) if typed["snr"] else {},
             components=typed["components"] or None,
             total_dose=typed["total_dose"] or None,
             drift_nm=typed["drift_nm"] or None,
         )
-        if typed["snr"] and not maps:
+        if typed["snr"] and not names:
             raise ParameterError("a signal-to-noise ratio is asked for, but no map; type one, as in Ti:455-475:380-450")
 
-        def make() -> multiframe.LiveFollower:
-            live = multiframe.LiveSeries(plan, image, spectra, maps=maps, stop=stop)
-            return multiframe.LiveFollower(live, self._seen)
+        def make() -> multiframe.LiveSignals:
+            return multiframe.LiveSignals(plan, image, spectra, maps, stop)
 
         try:
             first = make()
         except EsteemError as error:
-            if maps or any(typed.values()) or self.follows_drift.value:
+            if names or any(typed.values()) or self.follows_drift.value:
                 raise
             self.text.value = f"No live results: {sentence(error)}"
-            self._series = None
+            self._follow(None)
             return
-        same = self._series is not None and _is_same(self._series.live, first.live)
+        same = self._live is not None and _is_same(self._live, first)
         self._make = make
         if not same:
-            self._series, self._region, self._where = first, None, None
+            self._follow(first)
+            self._region, self._where = None, None
         if not self.follows_drift.value:
             self._where = None
 
@@ -150,7 +154,8 @@ class LiveResults:
         if self._make is None or self._series is None:
             return None
         if self._region is not None and area != self._region:
-            self._series, self._where = self._make(), None  # the next area
+            self._follow(self._make())  # the next area
+            self._where = None
         self._region = area
         if self.follows_drift.value and self._where is None:
             self._where = multiframe.DriftCompensation(self._series)
@@ -158,29 +163,34 @@ class LiveResults:
 
     def finish(self, cancel: threading.Event) -> str:
         """Wait until all frames are looked at, in the thread of the run; return what went wrong, in words."""
-        self._total = None
-        if self._make is None or self._series is None:
+        self._totals = {}
+        live = self._live
+        if self._make is None or self._series is None or live is None:
             return ""
-        live = self._series.live
         error = self._series.finish(cancel).error
-        size = 8 * math.prod(live.plan.signals[live.spectra].shape) if live.spectra is not None else 0
+        size = sum(8 * math.prod(live.plan.signals[name].shape) for name in live.spectra)
         if 0 < size <= SUM_BYTES and live.state.accepted and not cancel.is_set():
-            self._total = live.result()
+            self._totals = live.results()
         return error
 
     def end(self) -> None:
         """Show what a series has become."""
-        series = self._series
-        if self._make is not None and series is not None and self._region is not None:
-            self._show(series.state, self._region.pixel_size_nm)
-            if self._total is not None:
-                self._put("Sum of spectra", self._spectra(series.live, self._total))
-        self._total = None
+        live = self._live
+        if self._make is not None and live is not None and self._region is not None:
+            self._show(live.state, self._region.pixel_size_nm)
+            for name, total in self._totals.items():
+                title = "Sum of spectra" if len(live.spectra) == 1 else f"Sum of {name}"
+                self._put(title, self._spectra(live, name, total))
+        self._totals = {}
         self._show_pace(", ".join(filter(None, (self._pace.summary(self.lag), self._yields()))))
+
+    def _follow(self, live: multiframe.LiveSignals | None) -> None:
+        """Begin a new analysis, or none."""
+        self._live, self._series = live, None if live is None else multiframe.LiveFollower(live, self._seen)
 
     def _yields(self) -> str:
         """Return what the maps found for each electron, in the unit in which X-rays to expect are typed."""
-        found = {} if self._series is None else self._series.live.counts_per_electron()
+        found = {} if self._live is None else self._live.counts_per_electron()
         words = [f"{name} {1e6 * value:.3g}" for name, value in found.items()]
         return f"counts for a million electrons: {', '.join(words)}" if words else ""
 
@@ -190,14 +200,21 @@ class LiveResults:
             self._calls.newest("live results", lambda: self._show(state, region.pixel_size_nm))
 
     @staticmethod
-    def _spectra(live: multiframe.LiveSeries, total: register.Accumulated) -> DataAndMetadata.DataAndMetadata:
+    def _spectra(
+        live: multiframe.LiveSignals, name: str, total: register.Accumulated
+    ) -> DataAndMetadata.DataAndMetadata:
         """Return the aligned sum, with its energies."""
         step = live.plan.region.pixel_size_nm
         axes = [Calibration.Calibration(-step * n / 2, step, "nm") for n in total.data.shape[:2]]
-        known = live.plan.signals[str(live.spectra)].axes
+        known = live.plan.signals[name].axes
         if known is not None:
             axes.append(Calibration.Calibration(known[-1].offset, known[-1].scale, known[-1].unit))
-        entry = {"frames": live.state.frames, "accepted": live.state.accepted, "dose_e_per_A2": live.state.summed_dose}
+        entry = {
+            "signal": name,
+            "frames": live.state.frames,
+            "accepted": live.state.accepted,
+            "dose_e_per_A2": live.state.summed_dose,
+        }
         return DataAndMetadata.new_data_and_metadata(
             total.data.astype(np.float32),
             intensity_calibration=Calibration.Calibration(0.0, 1.0, "counts"),
@@ -236,7 +253,7 @@ class LiveResults:
         item.set_data_and_metadata(xdata)
 
 
-def _is_same(before: multiframe.LiveSeries, now: multiframe.LiveSeries) -> bool:
+def _is_same(before: multiframe.LiveSignals, now: multiframe.LiveSignals) -> bool:
     """Return whether frames of two plans can be added up: same place, signals and conditions."""
     return (
         before.plan.region == now.plan.region

@@ -238,7 +238,7 @@ class MultiframeModel:
         source = self.source
         if source is None:
             raise ParameterError("there is no scan device that can visit positions in any order")
-        channels, camera = detectors.split(self.chosen)
+        channels, used = detectors.split(self.chosen)
         center, rotation = self.place or self._scan_center(source)
         region = multiframe.fit_region(
             (self._value("height_nm"), self._value("width_nm")), self._value("pixel_size_nm"), center, rotation
@@ -257,9 +257,11 @@ class MultiframeModel:
             compress=bool(self.compress.value),
             **numbers,
         )
-        if camera is not None and camera.kind == "frames" and settings.subpixels > 1:
-            raise ParameterError(f"{camera.name} has a frame for each place: choose 1 sub-pixel, or do not record it")
-        if camera is not None:
+        for camera in used:
+            if camera.kind == "frames" and settings.subpixels > 1:
+                raise ParameterError(
+                    f"{camera.name} has a frame for each place: choose 1 sub-pixel, or do not record it"
+                )
             wanted = cameras.camera_parameters(camera, settings.dwell_s / settings.subpixels**2)
             shortest_s = camera.source.validate_frame_parameters(wanted).exposure_ms * 1e-3
             if wanted.exposure_ms * 1e-3 < 0.99 * shortest_s:  # less is rounding
@@ -267,9 +269,9 @@ class MultiframeModel:
                     f"the dwell time is {wanted.exposure_ms * 1e3:.4g} µs, but {camera.name} exposes for "
                     f"{shortest_s * 1e6:.4g} µs or longer"
                 )
-        recorded = [*channels, *([camera] if camera is not None else [])]
+        recorded = [*channels, *used]
         signals = detectors.signals(recorded, region.shape, region.pixel_size_nm, compress=settings.compress)
-        return multiframe.SeriesPlan(region, settings, signals, detectors.bytes_beside(camera, region.shape))
+        return multiframe.SeriesPlan(region, settings, signals, detectors.bytes_beside(used, region.shape))
 
     @staticmethod
     def _scan_center(source: Any) -> tuple[tuple[float, float], float]:

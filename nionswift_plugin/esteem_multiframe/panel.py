@@ -201,18 +201,19 @@ class MultiframeHandler(Declarative.Handler):
         try:
             plan, session, afterwards = model.plan, model.session, model.afterwards
             model.check(plan)
-            channels, camera = detectors.split(model.chosen)
+            channels, cameras = detectors.split(model.chosen)
             ticket = LOCK.take(TITLE)
             try:
                 if self.region is None:
                     self.region = session.new_region()
                 before = self.run.results if self.run is not None else []
-                taker = Taker(model.source, channels, camera, plan, stop)
+                taker = Taker(model.source, channels, cameras, plan, stop)
                 self.run = SeriesRun(
                     plan, session, self._folders(), taker, ticket, stop, afterwards, self._metadata(), before,
                     self.live, self._frame_stored, self._ended,
                 )  # fmt: skip
-                self.live.begin(plan, channels[0].key, camera.key if camera and camera.kind == "spectra" else None)
+                spectra = [camera.key for camera in cameras if camera.kind == "spectra"]
+                self.live.begin(plan, channels[0].key, spectra)
                 if self.on_begin is not None:
                     self.on_begin(plan)
                 self._stop_view()

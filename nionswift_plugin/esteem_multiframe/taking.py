@@ -31,8 +31,8 @@ class Taker:
     scan_source : HardwareSource
     channels : sequence of Detector
         Channels of the scan device to record.
-    camera : Detector or None
-        Drives the scan, see `cameras.take`.
+    cameras : sequence of Detector
+        The first one drives the scan, see `cameras.take`; empty where the scan device goes by itself.
     plan : SeriesPlan
     stop : Event
         Set by the user.
@@ -42,11 +42,11 @@ class Taker:
         self,
         scan_source: Any,
         channels: Sequence[Detector],
-        camera: Detector | None,
+        cameras: Sequence[Detector],
         plan: multiframe.SeriesPlan,
         stop: threading.Event,
     ) -> None:
-        self._source, self._channels, self._camera = scan_source, list(channels), camera
+        self._source, self._channels, self._cameras = scan_source, list(channels), list(cameras)
         self._plan, self._stop = plan, stop
         self._tube_ev: float | None = None
 
@@ -77,11 +77,11 @@ class Taker:
             self._move_spectrum(request.energy_offset_ev)
         parameters = scan_parameters(self._source, self._plan, request)
         spoiled = self._spoiled
-        spectra = None
-        if self._camera is None:
-            images = self._scan(parameters)
+        spectra: dict[str, Any] = {}
+        if self._cameras:
+            images, spectra = cameras.take(self._source, self._cameras, parameters, request, self._plan, self._stop)
         else:
-            images, spectra = cameras.take(self._source, self._camera, parameters, request, self._plan, self._stop)
+            images = self._scan(parameters)
         if self._stop.is_set():
             raise CancelledError("Stopped by the user")
         if self._spoiled != spoiled:  # whoever stopped the scan, what there is of it is no frame
@@ -93,16 +93,13 @@ class Taker:
             raise StreamError(
                 f"nothing came from {', '.join(lacking)}{why}; look whether the detector is inserted and on"
             )
-        taken: dict[str, Any] = {channel.key: images[channel.channel] for channel in self._channels}
-        if self._camera is not None and spectra is not None:
-            taken[self._camera.key] = spectra
-        return taken
+        return {channel.key: images[channel.channel] for channel in self._channels} | spectra
 
     def abort(self) -> None:
         """Stop the frame in progress: the beam is blanked at once."""
         self.instrument.safe_state("Stopped by the user")
         with contextlib.suppress(AttributeError):  # Nion has nothing to abort before its very first run
-            if self._camera is not None:
+            if self._cameras:
                 self._source.grab_synchronized_abort()
             else:
                 self._source.abort_recording()
@@ -128,8 +125,10 @@ class Taker:
     def _check_devices(self) -> None:
         if self._source not in devices.scan_devices():
             raise StreamError("the scan device was removed from Nion Swift")
-        if self._camera is not None and self._camera.source not in detectors.cameras():
-            raise StreamError(f"{self._camera.name} was removed from Nion Swift")
+        there = detectors.cameras() if self._cameras else []
+        for camera in self._cameras:
+            if camera.source not in there:
+                raise StreamError(f"{camera.name} was removed from Nion Swift")
 
     def _wait_for_scene(self) -> None:
         """Let a simulator compute what there is to see; real microscopes are ready."""

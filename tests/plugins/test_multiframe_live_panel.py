@@ -102,7 +102,7 @@ def test_drift_tube_steps_are_undone_in_the_sum(bench: Bench) -> None:
     peaks = energies[frames.argmax(axis=1)]
     assert np.abs(peaks + dataset.series.energy_offset_ev).max() <= 1.0
     assert bench.handler.live.state.accepted == 3
-    total = bench.handler.live._series.live.result()
+    total = bench.handler.live._live.results()[key]
     assert abs(energies[total.data.sum(axis=(0, 1)).argmax()]) <= 1.0
     shown = bench.handler.live.items["Sum of spectra"].xdata
     assert np.array_equal(shown.data, total.data.astype(np.float32))
