@@ -206,10 +206,13 @@ def _aligned(charge: NDArray[np.float64], center: Pair, fov: Pair, cell: float) 
 def _rotated(
     charge: NDArray[np.float64], center: Pair, fov: Pair, cell: float, angle: float
 ) -> tuple[NDArray[np.float64], int, int]:
-    """Return the charge per cell by bilinear scatter of points half a cell apart, and the first row and column."""
+    """Return the charge per cell by bilinear scatter of points a third of a cell apart, and the first row and column.
+
+    The dose of an even field is even to 2 % at any angle; with points half a cell apart it would be to 4.4 %.
+    """
     offsets = []
     for axis in (0, 1):
-        n = math.ceil(2 * fov[axis] / cell)
+        n = math.ceil(3 * fov[axis] / cell)
         charge = _resample(charge, np.linspace(0, charge.shape[axis], n + 1), axis)
         offsets.append(((np.arange(n) + 0.5) / n - 0.5) * fov[axis])
     y, x = offsets[0][:, None], offsets[1][None, :]

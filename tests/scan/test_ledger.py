@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -39,6 +39,7 @@ def test_charge_is_conserved(deposits):
 
 
 @given(center=places, fov=fields, angle=angles)
+@example(center=(0.0, 0.0), fov=(1.0, 1.0), angle=132.0)
 @settings(max_examples=60, deadline=None)
 def test_an_even_field_has_its_dose_inside_and_none_far_outside(center, fov, angle):
     specimen = scan.DoseMap(cell_nm=0.01)
