@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import logging
@@ -156,8 +157,19 @@ class Microscope:
         return sampler.frames(self.instrument.field(parameters).on_specimen(pattern.positions), electrons)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def main_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """The event loop of the main thread, which Nion's windows and profiles expect to be there."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield loop
+    loop.run_until_complete(asyncio.sleep(0))  # what was cancelled ends now
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
 @pytest.fixture(scope="session")
-def swift() -> Any:
+def swift(main_loop: asyncio.AbstractEventLoop) -> Any:
     """Nion's headless application; to be made before anything else."""
     return TestContext.TestSetup()
 

@@ -56,7 +56,7 @@ def opened(path: Path, cache: Path) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def made(main_loop: asyncio.AbstractEventLoop, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The results of the demo with Nion Swift and without it; nothing but them is left."""
     before, event_loops = threads(), []
     folder = tmp_path_factory.mktemp("demo")
@@ -68,7 +68,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
             assert cli.main(["demo", "--out", str(folder / name), "--scan", str(SIZE), *options]) == 0
             event_loops.append(asyncio.get_event_loop())
         assert event_loops == [loop, loop]
-        asyncio.set_event_loop(None)
+        asyncio.set_event_loop(main_loop)
     assert threads() == before
     assert list((folder / "temporary").iterdir()) == []
     for kind in ("stem_controller", "scan_hardware_source", "camera_hardware_source", "document_model"):
@@ -220,7 +220,9 @@ def test_a_project_is_never_replaced(tmp_path) -> None:
 
 
 @pytest.fixture
-def application_state(swift: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def application_state(
+    swift: Any, main_loop: asyncio.AbstractEventLoop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
     """Put back what Nion keeps globally when an application starts and ends; what it writes here goes elsewhere."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Application, "app", Application.app)
@@ -230,7 +232,7 @@ def application_state(swift: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     yield
-    asyncio.set_event_loop(None)
+    asyncio.set_event_loop(main_loop)
     loop.close()
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
