@@ -9,6 +9,8 @@ from esteemcore.spectral.meter import ComponentMeter
 from esteemcore.spectral.pca import PrincipalComponents, pca
 from esteemcore.spectral.rank import Rank, estimate_rank
 from esteemcore.spectral.thickness import RelativeThickness, relative_thickness
+from esteemcore.spectral.uncertainty import uncertainty
+from esteemcore.spectral.uncertainty_parts import MethodAgreement, UncertaintyPart, UnmixingUncertainty
 from esteemcore.spectral.unmix import unmix
 from esteemcore.spectral.unmixing import Uncertainty, Unmixing
 
@@ -20,11 +22,14 @@ __all__ = [
     "ElementLines",
     "EnergyAlignment",
     "MeasuredComposition",
+    "MethodAgreement",
     "PrincipalComponents",
     "Rank",
     "RelativeThickness",
     "Uncertainty",
+    "UncertaintyPart",
     "Unmixing",
+    "UnmixingUncertainty",
     "align_energy",
     "cliff_lorimer",
     "convert_axis",
@@ -34,5 +39,6 @@ __all__ = [
     "pca",
     "relative_thickness",
     "remove_background",
+    "uncertainty",
     "unmix",
 ]
