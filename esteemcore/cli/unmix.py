@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esteemcore import io, multiframe, spectral
+from esteemcore.cli import unmix_sure
 from esteemcore.cli.options import bar, stem
 from esteemcore.cli.spectrum_image import SpectrumImage, counts_of_pixels, open_mask, open_spectra
 from esteemcore.cli.unmix_page import report
@@ -30,6 +31,8 @@ class Unmixed:
     image : SpectrumImage
     rank : Rank
     result : Unmixing
+    sure : UnmixingUncertainty or None
+        How sure the result is, where that was asked for.
     maps : dict of str to (ElementMap, EdgeMap)
         The maps that were asked for.
     """
@@ -38,6 +41,7 @@ class Unmixed:
     image: SpectrumImage
     rank: spectral.Rank
     result: spectral.Unmixing
+    sure: spectral.UnmixingUncertainty | None
     maps: dict[str, tuple[multiframe.ElementMap, spectral.EdgeMap]]
 
 
@@ -52,6 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--components", default="auto", metavar="N", help="how many, or auto (%(default)s)")
     parser.add_argument("--method", choices=("auto", *METHODS), default="auto", help="default: from the data")
+    parser.add_argument(
+        "--uncertainty",
+        action="store_true",
+        help="standard deviations by drawn data, posterior, other starts and methods; takes 30 to 100 times as long",
+    )
     parser.add_argument("--signal", metavar="NAME", help="which signal, when there are several spectrum images")
     parser.add_argument("--mask", type=Path, metavar="FILE", help="image that is zero where pixels are left out")
     parser.add_argument("--least-counts", type=float, metavar="N", help="leave out pixels with fewer counts in all")
@@ -90,23 +99,22 @@ def run(arguments: argparse.Namespace) -> int:
     measured = {element.name: (element, _map(image, element, arguments)) for element in maps}
     with bar("counting components") as progress:
         rank = spectral.estimate_rank(image.data, mask=mask, seed=arguments.seed, progress=progress)
-    n = wanted if wanted is not None else rank.n
+    n = wanted if wanted is not None else rank.n if rank.n is not None else rank.at_least
     if not n:
         raise ParameterError(f"how many components there are: {rank.reason}. Say how many with --components N")
+    given: dict[str, Any] = {
+        "method": arguments.method,
+        "mask": mask,
+        "seed": arguments.seed,
+        "noise": arguments.noise,
+        "gain": arguments.gain,
+        "readout_sigma": arguments.readout_sigma,
+        "smoothing_px": arguments.smoothing_px,
+    }
     with bar("unmixing") as progress:
-        result = spectral.unmix(
-            image.data,
-            n,
-            arguments.method,
-            mask,
-            arguments.seed,
-            noise=arguments.noise,
-            gain=arguments.gain,
-            readout_sigma=arguments.readout_sigma,
-            smoothing_px=arguments.smoothing_px,
-            progress=progress,
-        )
-    found = Unmixed(str(arguments.file), image, rank, result, measured)
+        sure = spectral.uncertainty(image.data, n, progress=progress, **given) if arguments.uncertainty else None
+        result = spectral.unmix(image.data, n, progress=progress, **given) if sure is None else sure.result
+    found = Unmixed(str(arguments.file), image, rank, result, sure, measured)
     io.save(out, io.Dataset(signals(found), metadata={"unmixing": described(found)}), overwrite=arguments.overwrite)
     report(found).save(page)
     for line in lines(found):
@@ -127,7 +135,7 @@ def components(word: str) -> int | None:
 def lines(found: Unmixed) -> list[str]:
     """Return what was found, line by line."""
     n, rank, result = len(found.result.spectra), found.rank, found.result
-    says = "not to be told" if rank.n is None else rank.n
+    says = f"at least {rank.at_least}" if rank.n is None else rank.n
     unit = found.image.energy_unit
     text = [
         f"{n} component{'' if n == 1 else 's'} by {result.method}",
@@ -137,6 +145,8 @@ def lines(found: Unmixed) -> list[str]:
         at = found.image.energy[int(np.abs(spectrum).argmax())]
         text.append(f"component {k}: {100 * share:.3g} % of the counts, strongest at {at:.5g} {unit}")
     text.append(f"left over: {left(result):.3f} {'of the noise' if result.noise != 'gaussian' else 'RMS'}")
+    if found.sure is not None:
+        text += unmix_sure.lines(found.sure)
     text += [f"map {name}: SNR {measured.snr:.3g} per pixel" for name, (_, measured) in found.maps.items()]
     return [*text, *(f"note: {note}" for note in result.notes)]
 
@@ -169,6 +179,8 @@ def signals(found: Unmixed) -> dict[str, io.Signal]:
         made["abundances_sigma"] = io.Signal(spread.abundances, (component, *places), metadata={"unit": "counts"})
     if spread.spectra is not None:
         made["spectra_sigma"] = io.Signal(spread.spectra, (component, energy))
+    if found.sure is not None:
+        made |= unmix_sure.signals(found.sure, component, places, energy)
     for name, (_, measured) in found.maps.items():
         made[f"map_{name}"] = io.Signal(measured.data, places, metadata={"unit": "counts"})
         made[f"map_{name}_sigma"] = io.Signal(np.sqrt(measured.variance), places, metadata={"unit": "counts"})
@@ -185,8 +197,10 @@ def described(found: Unmixed) -> dict[str, Any]:
         "noise": result.noise,
         "smoothing_px": result.smoothing_px,
         "notes": list(result.notes),
+        "uncertainty": None if found.sure is None else unmix_sure.described(found.sure),
         "rank": {
             "n": rank.n,
+            "at_least": rank.at_least,
             "reason": rank.reason,
             "methods": rank.methods,
             "curve": rank.curve.tolist(),

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from esteemcore.cli import unmix_sure
 from esteemcore.cli.page import Page
 from esteemcore.cli.pictures import curve, gray, limits
 
@@ -31,6 +32,8 @@ def report(found: Unmixed) -> Page:
         page.text(f"Note: {note}.")
     _number(page, found)
     _components(page, found)
+    if found.sure is not None:
+        unmix_sure.show(page, found.sure)
     _left(page, found)
     if found.maps:
         _maps(page, found)
@@ -43,7 +46,8 @@ def report(found: Unmixed) -> Page:
 def _number(page: Page, found: Unmixed) -> None:
     rank = found.rank
     page.heading("How many")
-    says = "The number of components cannot be told by the data" if rank.n is None else f"Recommended: {rank.n}"
+    unknown = f"The data do not tell the number of components; {rank.at_least} stand above noise for sure"
+    says = unknown if rank.n is None else f"Recommended: {rank.n}"
     page.text(f"{says}. {rank.reason[0].upper()}{rank.reason[1:]}.")
     n = min(len(rank.curve), len(rank.noise_curve), 20)
     if n > 1:
@@ -84,16 +88,17 @@ def _components(page: Page, found: Unmixed) -> None:
             pictures.append((_gray(spread, found), f"Component {k}: sigma", about))
         if result.uncertainty.spectra is not None:
             spread = result.uncertainty.spectra[k]
-            plot = _curve(image.energy, spread, unit, "share of the counts")
-            pictures.append((plot, f"Component {k}: sigma of the spectrum", "standard deviation"))
+            plot = _curve(image.energy, spectrum, unit, "share of the counts", spread)
+            about = "blue: spectrum, orange: its standard deviation"
+            pictures.append((plot, f"Component {k}: sigma of the spectrum", about))
     page.pictures(pictures)
     if result.uncertainty.abundances is None:
-        page.text(f"The method {result.method} gives no standard deviations; --method blu does.")
+        page.text(f"The method {result.method} gives no standard deviations; --uncertainty and --method blu do.")
     if result.smoothing_px:
         page.text(f"The abundances are smoothed by a Gaussian of {result.smoothing_px:g} px standard deviation.")
     page.text(
         "Spectra sum to 1, abundances are counts. Methods that explain the data equally well may give other spectra: "
-        "compare with another --method before a spectrum is taken for a phase."
+        "compare with another --method, or by --uncertainty, before a spectrum is taken for a phase."
     )
 
 
@@ -131,8 +136,8 @@ def _gray(data: ArrayLike, found: Unmixed) -> Image.Image:
     return gray(data, nm_per_pixel=found.image.pixel_nm)
 
 
-def _curve(x: ArrayLike, y: ArrayLike, x_label: str, y_label: str) -> Image.Image:
-    return curve(x, y, x_label=x_label, y_label=y_label, size=_PLOT)
+def _curve(x: ArrayLike, y: ArrayLike, x_label: str, y_label: str, beside: ArrayLike | None = None) -> Image.Image:
+    return curve(x, y, x_label=x_label, y_label=y_label, size=_PLOT, beside=beside)
 
 
 def _root(values: NDArray[np.float64]) -> NDArray[np.float64]:

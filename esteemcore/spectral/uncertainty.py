@@ -59,7 +59,7 @@ def uncertainty(
     seed: int = 0,
     *,
     draws: int | None = None,
-    repeats: int = REPEATS,
+    repeats: int | None = None,
     methods: Sequence[str] | None = None,
     posterior: bool | None = None,
     noise: str = "auto",
@@ -96,8 +96,8 @@ def uncertainty(
         See `unmix`.
     draws : int, optional
         Sets of data that are drawn. Default: 20, or none with ``method="blu"``, whose posterior tells the noise.
-    repeats : int
-        Runs with other seeds; 0 for none.
+    repeats : int, optional
+        Runs with other seeds; 0 for none. Default: 3.
     methods : sequence of str, optional
         Other methods. Default: those of nmf, spa and mvsa that suit the data. They need `draws`.
     posterior : bool, optional
@@ -143,7 +143,7 @@ def uncertainty(
     drawn = _draws(draws, stated.method)
     others = _others(stated, methods, drawn)
     sampled = stated.method != "blu" and _sampled(stated, posterior)
-    repeats = checks.integer("repeats", repeats, minimum=0)
+    repeats = REPEATS if repeats is None else checks.integer("repeats", repeats, minimum=0)
     compared = min(COMPARED, drawn)
     total = 1 + repeats + drawn + len(others) * (1 + compared) + POSTERIOR_STEPS * sampled
     work = _Work(Progress(total, progress, cancel), total, progress)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import re
 
 import numpy as np
@@ -125,6 +127,43 @@ def test_standard_deviations_are_kept_where_the_method_has_them(events, tmp_path
     assert stored["spectra_sigma"].data.shape == (2, CHANNELS)
     assert (np.asarray(stored["abundances_sigma"].data) > 0).all()
     assert "<b>Component 1: sigma</b>" in out.with_suffix(".html").read_text(encoding="utf-8")
+
+
+def test_uncertainty_is_stored_by_cause_printed_and_shown(events, tmp_path, capsys, monkeypatch) -> None:
+    module = importlib.import_module("esteemcore.spectral.uncertainty")
+    for name, value in (("DRAWS", 3), ("COMPARED", 2), ("REPEATS", 1)):
+        monkeypatch.setattr(module, name, value)
+    chains = importlib.import_module("esteemcore.spectral.methods.blu")
+    for name, value in (("WARM_UP", 20), ("DRAWS", 30), ("ROUNDS", 1)):
+        monkeypatch.setattr(chains, name, value)
+    out = tmp_path / "sure.esteem"
+    assert cli.main(["unmix", str(events), str(out), "--components", "2", "--uncertainty"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"spectra are sure within [\d.]+, [\d.]+ degrees", text)
+    stored = io.load(out)
+    direct = spectral.uncertainty(SparseSI.from_dense(counts()), 2)
+    np.testing.assert_array_equal(np.asarray(stored.signals["spectra_sigma"].data), direct.total.spectra)
+    np.testing.assert_array_equal(np.asarray(stored.signals["abundances_sigma"].data), direct.total.abundances)
+    for name, part in direct.parts.items():
+        np.testing.assert_array_equal(np.asarray(stored.signals[f"spectra_sigma_{name}"].data), part.spectra)
+        np.testing.assert_array_equal(np.asarray(stored.signals[f"abundances_sigma_{name}"].data), part.abundances)
+    known = stored.metadata["unmixing"]["uncertainty"]
+    assert known["angle_deg"] == direct.total.angle_deg.tolist()
+    assert [other["method"] for other in known["agreement"]] == ["spa"]
+    page = out.with_suffix(".html").read_text(encoding="utf-8")
+    for words in ("How sure", "other methods, beyond noise", "by noise alone", "Component 1: sigma of the spectrum"):
+        assert words in page
+
+
+def test_where_the_number_cannot_be_told_what_is_sure_is_taken(events, tmp_path, capsys, monkeypatch) -> None:
+    rank = spectral.estimate_rank(SparseSI.from_dense(counts()))
+    unsure = dataclasses.replace(rank, n=None, at_least=2, reason="curves do not part")
+    monkeypatch.setattr(spectral, "estimate_rank", lambda *args, **kwargs: unsure)
+    out = tmp_path / "found.esteem"
+    assert cli.main(["unmix", str(events), str(out)]) == 0
+    assert "components above noise: at least 2 (curves do not part)" in capsys.readouterr().out
+    assert io.load(out).signals["spectra"].data.shape[0] == 2
+    assert "2 stand above noise for sure" in out.with_suffix(".html").read_text(encoding="utf-8")
 
 
 def test_nothing_is_replaced_unasked_and_the_spectra_never(events, tmp_path, capsys, monkeypatch) -> None:
