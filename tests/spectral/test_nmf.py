@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import scipy.sparse
 from known_spectra import phases, rates, regions
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from esteemcore import spectral
 from esteemcore.errors import ParameterError
 from esteemcore.events import SparseSI
 from esteemcore.spectral.methods._line_width import line_width
-from esteemcore.spectral.methods._nmf_kernels import shares_of_counts
+from esteemcore.spectral.methods._nmf_kernels import quotients, shares_of_counts, stepped, taken_by_prior
 from esteemcore.spectral.methods._poisson_factors import LEAST_SOURCE, maximise
-from esteemcore.spectral.methods._sieve import Sieve
+from esteemcore.spectral.methods._sieve import TRUNCATE, Sieve
 
 
 def angles(found, truth) -> np.ndarray:
@@ -45,18 +46,52 @@ def divergence(counts, model) -> float:
     return float(scipy.special.kl_div(counts, np.maximum(model, 1e-300)).sum())
 
 
-def test_the_kernel_shares_counts_as_numpy_does(rng) -> None:
+@pytest.mark.parametrize("n", [1, 3, 4, 6])
+def test_the_kernel_shares_counts_as_numpy_does(rng, n) -> None:
     counts = rng.poisson(rates(rng, 40, shape=(6, 7), channels=50)).reshape(42, 50).astype(float)
     rows = scipy.sparse.csr_array(counts)
-    abundances, spectra = rng.random((42, 3)), rng.random((50, 3))
+    abundances, spectra = rng.random((42, n)), rng.random((50, n))
     by_pixel, by_channel = np.empty_like(abundances), np.empty_like(spectra)
-    value = shares_of_counts(rows.indptr, rows.indices, rows.data, abundances, spectra, by_pixel, by_channel)
+    given = (rows.indptr, rows.indices, rows.data, abundances, spectra, by_pixel, by_channel)
     model = abundances @ spectra.T
-    assert value == pytest.approx((counts * np.log(model)).sum())
+    assert shares_of_counts(*given, True) == pytest.approx((counts * np.log(model)).sum())
     ratio = counts / model
-    np.testing.assert_allclose(by_pixel, abundances * (ratio @ spectra))
-    np.testing.assert_allclose(by_channel, spectra * (ratio.T @ abundances))
+    for _ in range(2):
+        np.testing.assert_allclose(by_pixel, abundances * (ratio @ spectra))
+        np.testing.assert_allclose(by_channel, spectra * (ratio.T @ abundances))
+        assert shares_of_counts(*given, False) == 0
     assert by_pixel.sum() == pytest.approx(counts.sum())
+
+
+def test_steps_of_maps_are_those_of_numpy(rng) -> None:
+    sources, ratio, reach = rng.random((30, 3)), rng.random((30, 3)) * 2, rng.random((30, 1)) + 0.5
+    sources[:3], ratio[5] = 0, 0
+    made = ratio.copy()
+    logarithms = taken_by_prior(sources, made, reach, 0.2, 0.01)
+    expected = sources * ratio / reach
+    taken = np.maximum(expected - 0.2 / reach, np.minimum(expected, 0.01))
+    np.testing.assert_allclose(made, np.divide(taken, sources, out=np.zeros_like(taken), where=sources > 0))
+    assert logarithms == pytest.approx(np.log(np.maximum(sources, 0.01)).sum())
+    quotients(taken, sources, made)
+    np.testing.assert_allclose(made, np.divide(taken, sources, out=np.zeros_like(taken), where=sources > 0))
+    out = np.empty_like(ratio)
+    stepped(sources, ratio, 1.0, out)
+    np.testing.assert_allclose(out, sources * ratio)
+    near = 1 + 1e-4 * rng.standard_normal(ratio.shape)
+    stepped(sources, near, 6.0, out)
+    np.testing.assert_allclose(out, sources * near**6, rtol=1e-6)
+    stepped(sources, 1e3 * ratio, 6.0, out)
+    assert (out >= 0).all()
+
+
+@pytest.mark.parametrize(("pixels", "channels"), [(1.0, 2.3), (2.5, 9.0), (0.1, 0.1)])
+def test_blurs_are_gaussians(rng, pixels, channels) -> None:
+    sieve = Sieve(np.ones((7, 12), bool), pixels, channels)
+    maps, spectra = rng.random((84, 4)), rng.random((20, 2))
+    expected = gaussian_filter(maps.reshape(7, 12, 4), (pixels, pixels, 0), mode="constant", truncate=TRUNCATE)
+    np.testing.assert_allclose(sieve.of_maps(maps), expected.reshape(84, 4))
+    expected = gaussian_filter1d(spectra, channels, axis=0, mode="constant", truncate=TRUNCATE)
+    np.testing.assert_allclose(sieve.of_spectra(spectra), expected)
 
 
 @pytest.mark.parametrize(("pixels", "channels", "fixed"), [(0.0, 0.0, 0), (1.0, 0.0, 0), (0.0, 2.0, 1), (1.3, 1.5, 1)])

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from esteemcore.spectral.methods._nmf_kernels import shares_of_counts
+from esteemcore.spectral.methods._nmf_kernels import quotients, shares_of_counts, stepped, taken_by_prior
 from esteemcore.spectral.methods._sieve import Sieve
 
-GROWTH = 1.15
-"""Steps are made longer by this factor as long as the likelihood rises."""
+GROWTH = 2.0
+"""Steps are made longer by this factor after each look that finds the likelihood risen."""
 
 LEAST_SOURCE = 1e-2
 """Counts of a source below which a prior does not make it smaller."""
 
-BLOCK = 10
-"""Steps between looks at whether it still rises."""
+LOOK = 5
+"""Steps between looks at the likelihood, whose logarithms take as long as a step."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -36,9 +36,9 @@ class PoissonFit:
         Expected counts of each component in each channel.
     sources, lines : ndarray, shapes as abundances and spectra
         What these are the blurs of.
-    likelihood : ndarray, shape (steps,)
-        Logarithm of the likelihood, and of the prior where there is one, after each step, without the terms that only
-        the data have.
+    likelihood : ndarray, shape (looks,)
+        Logarithm of the likelihood, and of the prior where there is one, at the start and at each look, without the
+        terms that only the data have.
     converged : bool
     """
 
@@ -67,8 +67,8 @@ def maximise(
     With ``H = S G`` (maps, blurred sources) and ``W = R V`` (spectra, blurred lines) the counts are Poisson of mean
     ``H W^T``. Each step shares out the counts among components and sources by their expectation (EM [1]_), which never
     lowers the likelihood; without blurs it is the multiplicative update of Kullback-Leibler NMF, of both factors at
-    once. Steps in the logarithms are made longer while the likelihood rises; one that would lower it is taken back
-    (adaptive overrelaxation [2]_).
+    once. Steps are made longer while the likelihood rises; a few that would lower it are taken back (adaptive
+    overrelaxation [2]_).
 
     Parameters
     ----------
@@ -93,42 +93,52 @@ def maximise(
     .. [1] A. P. Dempster, N. M. Laird, D. B. Rubin, J. R. Stat. Soc. B 39, 1 (1977).
     .. [2] R. Salakhutdinov, S. Roweis, Proc. ICML 20, 664 (2003).
     """
-    ones = np.ones_like(sources[:, :1])
-    reach = sieve.of_maps(ones)
+    reach = sieve.of_maps(np.ones_like(sources[:, :1]))
     width = sieve.of_spectra(np.ones_like(lines))
-    by_pixel, by_channel = np.empty_like(sources), np.empty_like(lines)
+    by_pixel = np.empty_like(sources)
+    cells = (counts.indptr, counts.indices, counts.data)
 
-    def place(g: NDArray[np.float64], v: NDArray[np.float64]) -> _State:
+    def place(g: NDArray[np.float64], v: NDArray[np.float64], judged: bool) -> _State:
         w = sieve.of_spectra(v)
         scale = w.sum(axis=0)
-        g, v, w = g * scale, v / scale, np.ascontiguousarray(w / scale)
+        g, v, w = g * scale, v / scale, w / scale
         h = sieve.of_maps(g)
-        value = shares_of_counts(counts.indptr, counts.indices, counts.data, h, w, by_pixel, by_channel)
-        map_ratio = sieve.of_maps(_ratio(by_pixel, h)) / reach
-        if prior > 0:
-            expected = g * map_ratio
-            taken = np.maximum(expected - prior / reach, np.minimum(expected, LEAST_SOURCE))
-            map_ratio = _ratio(taken, g)
-            value -= prior * float(np.log(np.maximum(g, LEAST_SOURCE)).sum())
-        line_ratio = sieve.of_spectra(_ratio(by_channel, w)) / width
+        by_channel = np.empty_like(w)
+        value = shares_of_counts(*cells, h, w, by_pixel, by_channel, judged)
+        map_ratio = np.empty_like(g)
+        quotients(by_pixel, h, map_ratio)
+        map_ratio = sieve.of_maps(map_ratio)
+        logarithms = taken_by_prior(g, map_ratio, reach, prior, LEAST_SOURCE if prior else 0.0)
+        if prior:
+            value -= prior * logarithms
+        line_ratio = np.empty_like(v)
+        quotients(by_channel, w, line_ratio)
+        line_ratio = sieve.of_spectra(line_ratio) / width
         line_ratio /= np.maximum((v * line_ratio * width).sum(axis=0), 1e-300)
         line_ratio[:, : sieve.fixed] = 1
-        return _State(g, v, h, w, map_ratio, line_ratio, by_channel.copy(), float(value - h.sum()))
+        return _State(g, v, h, w, map_ratio, line_ratio, by_channel, float(value - h.sum()) if judged else -np.inf)
 
-    state = place(sources, lines)
+    def after(state: _State, length: float, judged: bool) -> _State:
+        g, v = np.empty_like(state.sources), np.empty_like(state.lines)
+        stepped(state.sources, state.map_ratio, length, g)
+        stepped(state.lines, state.line_ratio, length, v)
+        return place(g, v, judged)
+
+    state = place(np.ascontiguousarray(sources), np.ascontiguousarray(lines), True)
     history = [state.likelihood]
-    length, converged = 1.0, False
-    for _ in range(iterations):
-        step()
-        tried = place(state.sources * state.map_ratio**length, state.lines * state.line_ratio**length)
+    length, converged, taken = 1.0, False, 0
+    while taken < iterations and not converged:
+        tried, last = state, min(LOOK, iterations - taken)
+        for number in range(last):
+            step()
+            tried = after(tried, length, judged=number + 1 == last)
+        taken += last
         if tried.likelihood < history[-1] and length > 1:
             length = 1.0
             continue
         state, length = tried, length * GROWTH
         history.append(tried.likelihood)
-        if len(history) % BLOCK == 0 and history[-1] - history[-BLOCK] < tolerance:
-            converged = True
-            break
+        converged = len(history) > 2 and history[-1] - history[-3] < tolerance
     return PoissonFit(
         state.abundances, state.spectra, state.by_channel, state.sources, state.lines, np.array(history), converged
     )
@@ -146,8 +156,3 @@ class _State:
     line_ratio: NDArray[np.float64]
     by_channel: NDArray[np.float64]
     likelihood: float
-
-
-def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return a quotient, zero where nothing is divided by nothing."""
-    return np.divide(above, below, out=np.zeros_like(above), where=below > 1e-300)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 from numpy.typing import NDArray
+
+from esteemcore.spectral.methods._sieve_kernels import blurred_along_columns, blurred_along_rows
 
 TRUNCATE = 3.0
 """Gaussians end at so many standard deviations."""
@@ -44,22 +47,31 @@ class Sieve:
         """Return the blur of maps (rows, n); nothing comes from or goes to outside the mask."""
         if self.pixels == 0:
             return values
-        from scipy.ndimage import gaussian_filter
-
-        image = np.zeros((*self.mask.shape, values.shape[1]))
-        image[self.mask] = values
-        width = (self.pixels, self.pixels, 0)
-        blurred: NDArray[np.float64] = gaussian_filter(image, width, mode="constant", truncate=TRUNCATE)[self.mask]
-        return blurred
+        (ny, nx), n = self.mask.shape, values.shape[1]
+        weights = _gaussian(self.pixels)
+        whole = len(values) == self.mask.size
+        image = np.ascontiguousarray(values) if whole else np.zeros((self.mask.size, n))
+        if not whole:
+            image[self.mask.ravel()] = values
+        along, both = np.empty((ny, nx * n)), np.empty((ny, nx * n))
+        blurred_along_rows(image.reshape(ny, nx * n), weights, n, along)
+        blurred_along_columns(along, weights, both)
+        blurred = both.reshape(-1, n)
+        return blurred if whole else blurred[self.mask.ravel()]
 
     def of_spectra(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the blur of spectra (energy, n)."""
         if self.channels == 0 or self.fixed == values.shape[1]:
             return values
-        from scipy.ndimage import gaussian_filter1d
+        free = np.ascontiguousarray(values[:, self.fixed :])
+        blurred = np.empty_like(free)
+        blurred_along_rows(free.reshape(1, -1), _gaussian(self.channels), free.shape[1], blurred.reshape(1, -1))
+        return np.hstack([values[:, : self.fixed], blurred]) if self.fixed else blurred
 
-        blurred = np.empty_like(values)
-        blurred[:, : self.fixed] = values[:, : self.fixed]
-        free = values[:, self.fixed :]
-        blurred[:, self.fixed :] = gaussian_filter1d(free, self.channels, axis=0, mode="constant", truncate=TRUNCATE)
-        return blurred
+
+@functools.lru_cache
+def _gaussian(sigma: float) -> NDArray[np.float64]:
+    """Return the weights of a Gaussian at distances from 0 on, those of both sides adding up to 1."""
+    weights = np.exp(-0.5 * (np.arange(int(TRUNCATE * sigma + 0.5) + 1) / sigma) ** 2)
+    total: NDArray[np.float64] = weights / (2 * weights.sum() - weights[0])
+    return total

@@ -21,12 +21,12 @@ from esteemcore.spectral.methods.problem import Factors, Problem
 
 RESTARTS = 3
 
-COARSE, FINE = 100, 500
-"""Steps at most, on blocks and on pixels."""
+EACH, COARSE, FINE = 15, 60, 500
+"""Steps at most, on blocks from each start, then from the best of them, and on pixels."""
 
-LEAST_GAIN, RELATIVE_GAIN = 1.0, 2e-7
-"""Ends when ten steps raise the logarithm of the likelihood by less than this, or than this share of it: a difference
-that no test could tell."""
+LEAST_GAIN, SETTLED = 1.0, 3e-3
+"""Ends when ten steps raise the logarithm of the likelihood by less than this, or than this much for each number that
+is free. By fitting noise each of them gains one half in the end; what comes so slowly is noise that is being fitted."""
 
 PRIOR = 0.5
 """Counts taken from each degree of freedom of a map in each step: Jeffreys' prior of a Poisson mean."""
@@ -63,7 +63,7 @@ def nmf(problem: Problem) -> Factors:
         raise ParameterError("known spectra hold values below zero, which counts cannot have; use method='spa'")
     counts = counts_of(problem)
     restarts = problem.restarts or RESTARTS
-    work = problem.steps(restarts * COARSE + FINE)
+    work = problem.steps(restarts * EACH + COARSE + FINE)
     coarse, notes = best_start(problem, counts, restarts, work)
     fine = refined(problem, counts, coarse, work)
     work.finish()
@@ -115,6 +115,14 @@ def best_start(problem: Problem, counts: Any, restarts: int, work: Progress) -> 
     blocks = blocks_of(counts, problem.mask, problem.n)
     total = np.asarray(blocks.counts.sum(axis=1)).reshape(-1, 1)
     sieve = Sieve(blocks.mask, fixed=fixed)
+
+    def fitted(sources: NDArray[np.float64], lines: NDArray[np.float64], steps: int) -> PoissonFit:
+        settled = max(LEAST_GAIN, SETTLED * (sources.size + lines.size))
+        return maximise(
+            blocks.counts, sources, lines, sieve, iterations=steps, tolerance=settled, step=work.step, prior=PRIOR
+        )
+
+    level = np.repeat(total / problem.n + 1e-3 * total.mean(), problem.n, axis=1)
     fits: list[PoissonFit] = []
     for number in range(restarts):
         try:
@@ -123,13 +131,7 @@ def best_start(problem: Problem, counts: Any, restarts: int, work: Progress) -> 
             if number == 0:
                 raise
             continue  # half of very few counts has no such components; all of them have
-        level = np.repeat(total / problem.n + 1e-3 * total.mean(), problem.n, axis=1)
-        fits.append(
-            maximise(
-                blocks.counts, level, spectra, sieve, iterations=COARSE, tolerance=LEAST_GAIN, step=work.step,
-                prior=PRIOR,
-            )
-        )  # fmt: skip
+        fits.append(fitted(level, spectra, EACH))
     best = max(fits, key=lambda fit: fit.likelihood[-1])
     rivals = [
         fit
@@ -139,7 +141,7 @@ def best_start(problem: Problem, counts: Any, restarts: int, work: Progress) -> 
     notes = (
         (f"{len(rivals)} of {len(fits)} starts end at other spectra that explain the counts as well",) if rivals else ()
     )
-    return Coarse(blocks, best), notes
+    return Coarse(blocks, fitted(best.sources, best.lines, COARSE)), notes
 
 
 def refined(problem: Problem, counts: Any, coarse: Coarse, work: Progress, channels: float | None = None) -> Fine:
@@ -157,7 +159,7 @@ def refined(problem: Problem, counts: Any, coarse: Coarse, work: Progress, chann
     prior = PRIOR * freedom if fixed < problem.n else 0.0  # spectra that are given do not drift
     fit = maximise(
         counts, sources, coarse.fit.spectra, sieve, iterations=FINE, step=work.step, prior=prior,
-        tolerance=max(LEAST_GAIN, RELATIVE_GAIN * abs(float(coarse.fit.likelihood[-1]))),
+        tolerance=max(LEAST_GAIN, SETTLED * (sources.size + coarse.fit.spectra.size)),
     )  # fmt: skip
     return Fine(fit, channels)
 
