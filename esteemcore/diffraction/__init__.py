@@ -6,6 +6,9 @@ from esteemcore.diffraction.descan import Descan, find_descan
 from esteemcore.diffraction.disks import Disks
 from esteemcore.diffraction.ellipse import Ellipse, fit_ellipse
 from esteemcore.diffraction.find import find_disks
+from esteemcore.diffraction.orientation_library import TemplateLibrary, template_library
+from esteemcore.diffraction.orientation_map import orientation
+from esteemcore.diffraction.orientation_result import Orientations
 from esteemcore.diffraction.strain_maps import Strain, strain
 from esteemcore.diffraction.structure import InnerStructure, learn_structure
 from esteemcore.diffraction.table import DiskTable, bragg_vector_map
@@ -17,12 +20,16 @@ __all__ = [
     "Disks",
     "Ellipse",
     "InnerStructure",
+    "Orientations",
     "Strain",
+    "TemplateLibrary",
     "bragg_vector_map",
     "classify",
     "find_descan",
     "find_disks",
     "fit_ellipse",
     "learn_structure",
+    "orientation",
     "strain",
+    "template_library",
 ]
