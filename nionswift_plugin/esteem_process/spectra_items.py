@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from nion.data import DataAndMetadata
 from nion.swift.model import DataItem, Symbolic
+from numpy.typing import NDArray
 
 from esteemcore import io
+from esteemcore.cli.spectrum_image import in_memory
 from esteemcore.errors import ParameterError
+from esteemcore.events import SparseSI
 from nionswift_plugin.esteem_process import linked_items
 from nionswift_plugin.esteem_process.to_dataset import make_dataset
 
@@ -30,6 +33,8 @@ def is_spectrum_image(xdata: DataAndMetadata.DataAndMetadata | None) -> bool:
 def spectra_of(xdata: DataAndMetadata.DataAndMetadata | None) -> tuple[Any, tuple[io.Axis, ...]]:
     """Return a spectrum image in memory, also where it lies in a file, and its axes.
 
+    Counts that are mostly zero, as a container of events gives them, come as `SparseSI`.
+
     Raises
     ------
     ParameterError
@@ -39,9 +44,36 @@ def spectra_of(xdata: DataAndMetadata.DataAndMetadata | None) -> tuple[Any, tupl
         raise ParameterError("this needs a spectrum image, a map with a spectrum in each pixel; add up a series first")
     signal = next(iter(make_dataset([linked_items.Source("spectra", xdata)]).signals.values()))  # type: ignore[arg-type,list-item]
     try:
-        return np.asarray(signal.data), signal.axes
+        data = in_memory(signal)
+        return (data if isinstance(data, SparseSI) else np.asarray(data)), signal.axes
     except MemoryError as error:
         raise ParameterError("there is not enough memory; select a part of the data") from error
+
+
+def mask_of(given: Mapping[str, Any], shape: tuple[int, int]) -> NDArray[np.bool_] | None:
+    """Return the pixels that take part: inside the graphic ``region`` and where the image ``mask`` is not zero.
+
+    None where neither is given.
+
+    Raises
+    ------
+    ParameterError
+        If the image has another shape, or no pixel is left.
+    """
+    region, image = given.get("region"), given.get("mask")
+    if region is None and image is None:
+        return None
+    inside = np.ones(shape, np.bool_)
+    if region is not None:
+        inside &= np.asarray(region.get_mask(shape)) > 0
+    if image is not None:
+        if image.xdata is None or image.xdata.data_shape != shape:
+            found = "no data" if image.xdata is None else f"shape {image.xdata.data_shape}"
+            raise ParameterError(f"the mask has {found}; expected an image of shape {shape}, zero where to leave out")
+        inside &= np.asarray(image.xdata.data) != 0
+    if not inside.any():
+        raise ParameterError("the graphic and the mask leave no pixel; move the graphic or choose another mask")
+    return inside
 
 
 def steps(context: Symbolic.ComputationExecutorContext, start: float = 0.0, stop: float = 1.0) -> Step:
@@ -63,6 +95,7 @@ def make(
     titles: Mapping[str, str],
     item: DataItem.DataItem,
     chosen: Mapping[str, Any],
+    beside: linked_items.Inputs | None = None,
 ) -> tuple[Symbolic.Computation, dict[str, DataItem.DataItem]]:
     """Return a new computation on a spectrum image, and what it will fill.
 
@@ -81,12 +114,14 @@ def make(
         The spectrum image.
     chosen : mapping
         Values of parameters that differ from the usual ones.
+    beside : mapping, optional
+        Further inputs, such as a mask, with their labels.
     """
     return linked_items.make(
         document_model,
         processing_id,
         kind.label,
-        {"src": (item, "Spectra")},
+        {"src": (item, "Spectra"), **(beside or {})},
         {name: (of, chosen.get(name, value), label) for name, (of, value, label) in parameters.items()},
         {name: f"{title} of {item.title}" for name, title in titles.items()},
     )

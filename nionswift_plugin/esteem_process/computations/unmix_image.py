@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, ClassVar
 
-from nion.swift.model import DataItem, Symbolic
+from nion.swift.model import DataItem, Graphics, Symbolic
 
 from esteemcore import io, spectral
 from esteemcore.errors import ParameterError
-from nionswift_plugin.esteem_process import linked_items, spectra_items
+from nionswift_plugin.esteem_process import line_labels, linked_items, spectra_items
 from nionswift_plugin.esteem_process.registry import Computation
 
 ID = "esteem.unmix"
@@ -19,10 +20,15 @@ PARAMETERS: dict[str, tuple[str, Any, str]] = {
     "gain": ("real", 1.0, "Gain (counts/e)"),
     "readout_sigma": ("real", 0.0, "Readout noise (counts)"),
     "seed": ("integral", 0, "Seed"),
+    "uncertainty": ("boolean", False, "How sure (takes 30 to 100 times as long)"),
+    "elements": ("string", "", "Elements whose X-ray lines are marked (Ni Cr Si)"),
 }
 """Type, value and label."""
 
 TITLES = {"abundances": "Abundances", "spectra": "Components", "residual": "Left Over", "scree": "Scree"}
+
+SIGMA = {"abundances_sigma": "Sigma of Abundances", "spectra_sigma": "Sigma of Components"}
+"""Titles of what tells how sure the others are, where it was asked for."""
 
 
 class UnmixImage:
@@ -35,43 +41,45 @@ class UnmixImage:
     """
 
     label = "Unmix Spectrum Image"
-    inputs: ClassVar = {"src": {"label": "Spectra"}} | {name: {"label": p[2]} for name, p in PARAMETERS.items()}
-    outputs: ClassVar = {name: {"label": title} for name, title in TITLES.items()}
+    inputs: ClassVar = {"src": {"label": "Spectra"}, "region": {"label": "Inside"}, "mask": {"label": "Mask"}} | {
+        name: {"label": p[2]} for name, p in PARAMETERS.items()
+    }
+    outputs: ClassVar = {name: {"label": title} for name, title in (TITLES | SIGMA).items()}
 
     def __init__(self, computation: Any, **kwargs: Any) -> None:
         self._computation = computation
-        self._made: tuple[spectral.Rank, spectral.Unmixing, tuple[io.Axis, ...]] | None = None
+        self._made: _Made | None = None
 
     def execute_task(self, context: Symbolic.ComputationExecutorContext) -> None:
         """Compute; Stop and progress go through the context."""
         given = dict(context.parameters.parameter_map)
         data, axes = spectra_items.spectra_of(given["src"].xdata)
-        rank = spectral.estimate_rank(data, seed=given["seed"], progress=spectra_items.steps(context, 0.0, 0.3))
-        n = given["components"] or rank.n
+        mask = spectra_items.mask_of(given, (axes[0].size, axes[1].size))
+        lines = line_labels.lines_of(given["elements"], axes[2])
+        rank = spectral.estimate_rank(
+            data, mask=mask, seed=given["seed"], progress=spectra_items.steps(context, 0.0, 0.3)
+        )
+        n = given["components"] or rank.n or rank.at_least
         if not n:
             raise ParameterError(f"how many components there are: {rank.reason}. Say how many under Components")
-        result = spectral.unmix(
-            data,
-            n,
-            given["method"],
-            seed=given["seed"],
-            gain=given["gain"],
-            readout_sigma=given["readout_sigma"],
-            progress=spectra_items.steps(context, 0.3, 1.0),
-        )
-        self._made = rank, result, axes
+        chosen = {name: given[name] for name in ("method", "seed", "gain", "readout_sigma")}
+        chosen |= {"mask": mask, "progress": spectra_items.steps(context, 0.3, 1.0)}
+        sure = spectral.uncertainty(data, n, **chosen) if given["uncertainty"] else None
+        result = spectral.unmix(data, n, **chosen) if sure is None else sure.result
+        self._made = _Made(rank, result, sure, axes, lines)
 
     def commit(self) -> None:
         """Show what was computed."""
         if self._made is None:
             return
-        (rank, result, axes), self._made = self._made, None
-        n = len(result.spectra)
+        made, self._made = self._made, None
+        rank, result, axes, n = made.rank, made.result, made.axes, len(made.result.spectra)
         entry = {
             "unmixing": {
                 "method": result.method,
                 "notes": list(result.notes),
                 "recommended": rank.n,
+                "at_least": rank.at_least,
                 "reason": rank.reason,
                 "provenance": result.provenance.as_dict(),
             }
@@ -79,21 +87,54 @@ class UnmixImage:
         each, figures = io.Axis("frame", n), f"{n} by {result.method}"
         curve = rank.curve[: spectra_items.SCREE]
         scree = io.Axis("x", len(curve), 1.0, 1.0, "component")
-        advice = "cannot be told" if rank.n is None else f"{rank.n} recommended"
-        for name, data, shown_axes, unit, words in (
+        advice = f"at least {rank.at_least}" if rank.n is None else f"{rank.n} recommended"
+        shown: list[tuple[str, Any, tuple[io.Axis, ...], str, str]] = [
             ("abundances", result.abundances, (each, *axes[:2]), "counts", figures),
             ("spectra", result.spectra, (each, axes[2]), "", figures),
             ("residual", result.residual, axes[:2], "" if result.noise == "gaussian" else "σ", figures),
             ("scree", curve, (scree,), "variance of noise", advice),
-        ):
-            linked_items.show(self._computation, name, linked_items.xdata_of(data, shown_axes, entry, unit), words)
+        ]
+        spread = result.uncertainty
+        if made.sure is not None:
+            angles = ", ".join(f"{angle:.2g}" for angle in made.sure.total.angle_deg)
+            figures = f"{angles} degrees{'; methods disagree' if made.sure.warnings else ''}"
+            entry["unmixing"]["angle_deg"] = made.sure.total.angle_deg.tolist()
+            entry["unmixing"]["warnings"] = list(made.sure.warnings)
+        if spread.abundances is not None and spread.spectra is not None:
+            shown.append(("abundances_sigma", spread.abundances, (each, *axes[:2]), "counts", figures))
+            shown.append(("spectra_sigma", spread.spectra, (each, axes[2]), "", figures))
+        for name, data, shown_axes, unit, words in shown:
+            if name in TITLES or self._computation.get_result(name) is not None:
+                linked_items.show(self._computation, name, linked_items.xdata_of(data, shown_axes, entry, unit), words)
+        line_labels.mark(self._computation.get_result("spectra"), made.lines)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Made:
+    """What was computed, and the lines to be marked."""
+
+    rank: spectral.Rank
+    result: spectral.Unmixing
+    sure: spectral.UnmixingUncertainty | None
+    axes: tuple[io.Axis, ...]
+    lines: tuple[line_labels.Line, ...]
 
 
 def make(
-    document_model: Any, item: DataItem.DataItem, **chosen: Any
+    document_model: Any,
+    item: DataItem.DataItem,
+    *,
+    region: Graphics.Graphic | None = None,
+    mask: DataItem.DataItem | None = None,
+    **chosen: Any,
 ) -> tuple[Symbolic.Computation, dict[str, DataItem.DataItem]]:
-    """Return a new computation on a spectrum image, and what it will fill."""
-    return spectra_items.make(document_model, UnmixImage, ID, PARAMETERS, TITLES, item, chosen)
+    """Return a new computation on a spectrum image, and what it will fill.
+
+    Only what lies inside the graphic ``region`` and where the image ``mask`` is not zero takes part.
+    """
+    beside = {"region": (region, "Inside"), "mask": (mask, "Mask")}
+    titles = TITLES | SIGMA if chosen.get("uncertainty") or chosen.get("method") == "blu" else TITLES
+    return spectra_items.make(document_model, UnmixImage, ID, PARAMETERS, titles, item, chosen, beside)
 
 
 COMPUTATION = Computation(ID, UnmixImage)
