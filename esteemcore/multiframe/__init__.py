@@ -23,6 +23,7 @@ from esteemcore.multiframe.signal_maps import maps_by_signal
 from esteemcore.multiframe.stop_conditions import StopConditions
 from esteemcore.multiframe.typed_maps import maps_from_words
 from esteemcore.multiframe.words import figures_in_words, spent_in_words, xrays_in_words
+from esteemcore.multiframe.write_times import WriteTimes
 from esteemcore.multiframe.xray_counts import (
     XrayLine,
     XrayPrediction,
@@ -59,6 +60,7 @@ __all__ = [
     "SeriesSettings",
     "SessionFolder",
     "StopConditions",
+    "WriteTimes",
     "XrayLine",
     "XrayPrediction",
     "acquire_series",

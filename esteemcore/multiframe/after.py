@@ -17,6 +17,8 @@ from esteemcore.multiframe.acquire import SeriesResult
 
 TIMEOUT_S = 20.0
 """How long a mail server may keep us waiting."""
+TLS_PORT = 465
+"""Where a mail server speaks TLS from the start."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,12 +74,11 @@ def send_mail(settings: MailSettings, subject: str, text: str) -> str:
         message["Subject"] = " ".join(subject.split())
         message["From"], message["To"] = settings.sender or settings.to, settings.to
         message.set_content(text)
-        kind = smtplib.SMTP_SSL if settings.port == 465 else smtplib.SMTP
-        with kind(settings.server, settings.port, timeout=TIMEOUT_S) as server:
+        with _connected(settings) as server:
             server.ehlo_or_helo_if_needed()
-            if settings.port != 465 and server.has_extn("starttls"):
+            if settings.port != TLS_PORT and server.has_extn("starttls"):
                 server.starttls(context=ssl.create_default_context())
-            elif settings.password and settings.port != 465:
+            elif settings.password and settings.port != TLS_PORT:
                 return f"the mail was not sent: {settings.server} offers no encryption for the password"
             if settings.user:
                 server.login(settings.user, settings.password)
@@ -85,6 +86,14 @@ def send_mail(settings: MailSettings, subject: str, text: str) -> str:
     except Exception as error:
         return f"the mail was not sent ({settings.server}:{settings.port}: {error or type(error).__name__})"
     return ""
+
+
+def _connected(settings: MailSettings) -> smtplib.SMTP:
+    """Return a connection, with TLS if the port has it; the certificate of the server is verified."""
+    if settings.port == TLS_PORT:
+        context = ssl.create_default_context()
+        return smtplib.SMTP_SSL(settings.server, settings.port, timeout=TIMEOUT_S, context=context)
+    return smtplib.SMTP(settings.server, settings.port, timeout=TIMEOUT_S)
 
 
 def run_script(path: str | Path, results: Sequence[SeriesResult]) -> str:

@@ -132,12 +132,15 @@ class SeriesPlan:
         )
 
     @property
+    def signal_bytes_per_frame(self) -> int:
+        """Size of the signals of a frame before compression; what is written beside them is not in it."""
+        return sum(math.prod(signal.shape) * np.dtype(signal.dtype).itemsize for signal in self.signals.values())
+
+    @property
     def figures(self) -> SeriesFigures:
         """What it costs."""
         exposure, settings = self.exposure, self.settings
-        size = self.more_bytes_per_frame + sum(
-            math.prod(signal.shape) * np.dtype(signal.dtype).itemsize for signal in self.signals.values()
-        )
+        size = self.more_bytes_per_frame + self.signal_bytes_per_frame
         return SeriesFigures(
             frame_time_s=exposure.frame_time_s,
             series_time_s=settings.areas * exposure.series_time_s,

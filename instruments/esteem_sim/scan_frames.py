@@ -145,8 +145,12 @@ class ScanFrames:
             seed=self.seed,
         )
         if frame.is_synchronized and self.preparation.refusal:
-            raise FrameEndedError(f"stopped before the first frame: {self.preparation.refusal}", is_abort=True)
-        self._instrument.authorize(frame)
+            # no failure of the scan device: the camera says it, unless it is aborted as well
+            reason = f"stopped before the first frame: {self.preparation.refusal}"
+            self.start_error = FrameEndedError(reason, is_abort=True)
+            frame.end("aborted", reason)
+        else:
+            self._instrument.authorize(frame)
         self._number += 1
         if frame.is_continuous and not frame.is_synchronized and self._in_view and self._last is not None:
             frame.show_before(self._last)

@@ -17,6 +17,7 @@ from nionswift_plugin.esteem_scan import devices
 from nionswift_plugin.esteem_scan.acquisition_lock import Ticket, acquiring
 from nionswift_plugin.esteem_scan.event_loop import steady
 from nionswift_plugin.esteem_scan.frame_sink import FrameSink
+from nionswift_plugin.esteem_scan.nion_progress import in_other_bytes
 from nionswift_plugin.esteem_scan.plan import Plan
 from nionswift_plugin.esteem_scan.scan_plan import ScanPlan
 from nionswift_plugin.esteem_scan.words import sentence
@@ -186,14 +187,15 @@ class Acquisition(LiveSession):
         if self._stop.is_set():
             return errors
         try:
-            plan.scan_source.grab_synchronized(
-                scan_frame_parameters=parameters,
-                camera=plan.camera_source,
-                camera_frame_parameters=plan.camera_parameters(),
-                data_channel=sink,
-                scan_count=plan.frames,
-                error_handler=errors.append,
-            )
+            with in_other_bytes():
+                plan.scan_source.grab_synchronized(
+                    scan_frame_parameters=parameters,
+                    camera=plan.camera_source,
+                    camera_frame_parameters=plan.camera_parameters(),
+                    data_channel=sink,
+                    scan_count=plan.frames,
+                    error_handler=errors.append,
+                )
         except RuntimeError as error:
             errors.append(error)
         return errors

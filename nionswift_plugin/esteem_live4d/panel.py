@@ -133,7 +133,7 @@ class LiveHandler(Declarative.Handler):
             base = plan.geometry()
             view = self.geometry.view(base)
             folder = folder_of(self.folder.value or "") if self.keep_raw.value else None
-            ticket = LOCK.take(TITLE)
+            ticket = LOCK.take(TITLE, lambda: self.abort_clicked(None))
             try:
                 session = Acquisition(plan, view, base, ticket, watcher, folder, self.make_writer)
                 self._start(session, watcher)

@@ -17,6 +17,7 @@ from esteemcore.errors import CancelledError, EsteemError, StreamError
 from nionswift_plugin.esteem_multiframe.detectors import Detector
 from nionswift_plugin.esteem_multiframe.series_sink import SeriesSink
 from nionswift_plugin.esteem_scan import devices
+from nionswift_plugin.esteem_scan.nion_progress import in_other_bytes
 from nionswift_plugin.esteem_scan.scan_plan import ScanPlan, synchronized
 from nionswift_plugin.esteem_scan.words import sentence
 
@@ -68,14 +69,15 @@ def take(
         sink = SeriesSink(by_id, ScanPlan.of(changed), shape, dwell_s, errors.append)
         driver, *others = [(camera.source, camera_parameters(camera, dwell_s)) for camera in cameras]
         try:
-            source.grab_synchronized(
-                scan_frame_parameters=changed,
-                camera=driver[0],
-                camera_frame_parameters=driver[1],
-                data_channel=sink,
-                scan_data_stream_functor=_Followers(source, changed, others) if others else None,
-                error_handler=errors.append,
-            )
+            with in_other_bytes():
+                source.grab_synchronized(
+                    scan_frame_parameters=changed,
+                    camera=driver[0],
+                    camera_frame_parameters=driver[1],
+                    data_channel=sink,
+                    scan_data_stream_functor=_Followers(source, changed, others) if others else None,
+                    error_handler=errors.append,
+                )
         except RuntimeError as error:
             errors.append(error)
         if stop.is_set():

@@ -16,6 +16,7 @@ from esteemcore import multiframe, register
 from esteemcore.errors import EsteemError, ParameterError
 from nionswift_plugin.esteem_multiframe import live_curves, survey
 from nionswift_plugin.esteem_multiframe.pace import Pace
+from nionswift_plugin.esteem_multiframe.ranges import Kept
 from nionswift_plugin.esteem_scan import binding
 from nionswift_plugin.esteem_scan.event_loop import UserInterfaceCalls
 from nionswift_plugin.esteem_scan.words import sentence
@@ -34,6 +35,8 @@ class LiveResults:
         Nion's window.
     calls : UserInterfaceCalls
         How threads reach it.
+    say : callable, optional
+        Called with a number that was not taken, in words.
 
     Attributes
     ----------
@@ -53,7 +56,9 @@ class LiveResults:
         By what they show.
     """
 
-    def __init__(self, document_controller: Any, calls: UserInterfaceCalls) -> None:
+    def __init__(
+        self, document_controller: Any, calls: UserInterfaceCalls, say: Callable[[str], None] = lambda words: None
+    ) -> None:
         self._window, self._calls = document_controller, calls
         self.is_on = Model.PropertyModel(True)
         self.follows_drift = Model.PropertyModel(False)
@@ -62,6 +67,8 @@ class LiveResults:
         self.components = Model.PropertyModel(0)
         self.total_dose = Model.PropertyModel(0.0)
         self.drift_nm = Model.PropertyModel(0.0)
+        for name in _NUMBERS:
+            Kept(name, getattr(self, name), calls, say)
         self.text = Model.PropertyModel("")
         self.pace = Model.PropertyModel("")
         self.items: dict[str, DataItem.DataItem] = {}
@@ -106,9 +113,6 @@ class LiveResults:
                 raise ParameterError("the scan can follow the drift only if each frame is placed; tick both or neither")
             return
         typed = {name: getattr(self, name).value for name in _NUMBERS}
-        lacking = [name.replace("_", " ") for name, value in typed.items() if value is None]
-        if lacking:
-            raise ParameterError(f"{' and '.join(lacking)} of 'Enough at' is no number; type one, or 0")
         maps = multiframe.maps_by_signal(self.maps.value or "", {name: plan.signals[name] for name in spectra})
         names = [element.name for elements in maps.values() for element in elements]
         stop = multiframe.StopConditions(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from nion.instrumentation import HardwareSource
@@ -13,7 +14,9 @@ from nion.utils import Event, Model
 from esteemcore import multiframe, scan
 from esteemcore.errors import EsteemError, ParameterError
 from nionswift_plugin.esteem_multiframe import cameras, detectors
-from nionswift_plugin.esteem_multiframe.series import Afterwards
+from nionswift_plugin.esteem_multiframe.after_model import AfterwardsModel
+from nionswift_plugin.esteem_multiframe.ranges import RANGES, Kept
+from nionswift_plugin.esteem_multiframe.report import Report, writing_in_words
 from nionswift_plugin.esteem_scan import devices
 from nionswift_plugin.esteem_scan.event_loop import NewestFirst, UserInterfaceCalls
 from nionswift_plugin.esteem_scan.words import sentence
@@ -30,33 +33,18 @@ _VALUES: dict[str, Any] = {
 _BUDGET = ("total_dose", "dose_rate", "pixel_charge_e")
 
 
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """What the panel says about a plan.
-
-    Attributes
-    ----------
-    lines : tuple of str
-        Figures.
-    xrays : tuple of str
-        X-rays to expect.
-    so_far : str
-        What the place has had.
-    exceeded : tuple of str
-        What of the budget would be exceeded.
-    error : str
-        Why there are no figures.
-    """
-
-    lines: tuple[str, ...] = ()
-    xrays: tuple[str, ...] = ()
-    so_far: str = ""
-    exceeded: tuple[str, ...] = ()
-    error: str = ""
-
-
 class MultiframeModel:
     """Values of the panel, each a property model, to be used on the thread of the user interface.
+
+    A number that cannot be meant is not taken, see `Kept`.
+
+    Parameters
+    ----------
+    calls : UserInterfaceCalls
+    folder : str
+        Session folder at first.
+    say : callable, optional
+        Called with what was not taken, in words.
 
     Attributes
     ----------
@@ -68,6 +56,10 @@ class MultiframeModel:
         See `esteemcore.multiframe.lines_from_words`, and repeats of a motif to be averaged.
     total_dose, dose_rate, pixel_charge_e : PropertyModel
         Budget, 0 for none.
+    after : AfterwardsModel
+        What is done at the end.
+    write_times : WriteTimes
+        What the disk has taken for frames; the plan counts it where no time is typed.
     figures, xrays, so_far, warning : PropertyModel
         What follows, in words.
     is_too_much : PropertyModel
@@ -81,6 +73,7 @@ class MultiframeModel:
     """
 
     compress: Any
+    write_overhead_s: Any
     height_nm: Any
     width_nm: Any
     current_pa: Any
@@ -91,8 +84,8 @@ class MultiframeModel:
     so_far: Any
     warning: Any
 
-    def __init__(self, calls: UserInterfaceCalls, folder: str) -> None:
-        self._calls = calls
+    def __init__(self, calls: UserInterfaceCalls, folder: str, say: Callable[[str], None] = lambda words: None) -> None:
+        self._calls, self._say = calls, say
         self._worker = NewestFirst(calls, "esteem-multiframe-plan")
         self.changed_event = Event.Event()
         self.report = Report()
@@ -107,10 +100,13 @@ class MultiframeModel:
         self.folder = Model.PropertyModel(folder)
         for name, value in _VALUES.items():
             setattr(self, name, Model.PropertyModel(value))
-            getattr(self, name).on_value_changed = lambda value, name=name: self._edited(name)
+            if name in RANGES:
+                self._keep(name, functools.partial(self._edited, name))
+            else:
+                getattr(self, name).on_value_changed = lambda value, name=name: self._edited(name)
         for name in _BUDGET:
             setattr(self, name, Model.PropertyModel(0.0))
-            getattr(self, name).on_value_changed = lambda value: self._set_budget()
+            self._keep(name, self._set_budget)
         for slot in range(SLOTS):
             for part, first in (("name", ""), ("chosen", False), ("there", False)):
                 setattr(self, f"slot{slot}_{part}", Model.PropertyModel(first))
@@ -118,11 +114,8 @@ class MultiframeModel:
         for name in ("override_reason", "figures", "xrays", "so_far", "warning"):
             setattr(self, name, Model.PropertyModel(""))
         self.is_too_much = Model.PropertyModel(False)
-        self.drop_magnification = Model.PropertyModel(False)
-        self.mail_to = Model.PropertyModel("")
-        self.mail_server = Model.PropertyModel("")
-        self.mail_port = Model.PropertyModel(25)
-        self.script = Model.PropertyModel("")
+        self.after = AfterwardsModel(calls, say)
+        self.write_times = multiframe.WriteTimes()
         self._instrument_listener: Any = None
         self.scan_index.on_value_changed = lambda value: self._follow_source()
         manager = HardwareSource.HardwareSourceManager()
@@ -131,6 +124,9 @@ class MultiframeModel:
             for event in (manager.hardware_source_added_event, manager.hardware_source_removed_event)
         ]
         self.find_devices()
+
+    def _keep(self, name: str, edited: Callable[[], None]) -> None:
+        Kept(name, getattr(self, name), self._calls, self._say, edited, lambda: self._is_following)
 
     def close(self) -> None:
         """Stop."""
@@ -222,8 +218,6 @@ class MultiframeModel:
 
     def _value(self, name: str, factor: float = 1.0) -> Any:
         value = getattr(self, name).value
-        if value is None:
-            raise ParameterError(f"{name.replace('_', ' ')} is no number; type one")
         return value * factor if factor != 1.0 else value
 
     @property
@@ -271,7 +265,11 @@ class MultiframeModel:
                 )
         recorded = [*channels, *used]
         signals = detectors.signals(recorded, region.shape, region.pixel_size_nm, compress=settings.compress)
-        return multiframe.SeriesPlan(region, settings, signals, detectors.bytes_beside(used, region.shape))
+        plan = multiframe.SeriesPlan(region, settings, signals, detectors.bytes_beside(used, region.shape))
+        known = self.write_times.estimate(plan.signal_bytes_per_frame)
+        if settings.write_overhead_s or math.isnan(known):
+            return plan
+        return dataclasses.replace(plan, settings=dataclasses.replace(settings, write_overhead_s=known))
 
     @staticmethod
     def _scan_center(source: Any) -> tuple[tuple[float, float], float]:
@@ -284,15 +282,6 @@ class MultiframeModel:
         if not (self.folder.value or "").strip():
             raise ParameterError("choose a session folder")
         return multiframe.SessionFolder((self.folder.value or "").strip())
-
-    @property
-    def afterwards(self) -> Afterwards:
-        """What is done at the end."""
-        mail, script = None, (self.script.value or "").strip()
-        to = (self.mail_to.value or "").strip()
-        if to:
-            mail = multiframe.MailSettings(to, (self.mail_server.value or "").strip(), self._value("mail_port"))
-        return Afterwards(bool(self.drop_magnification.value), mail, Path(script) if script else None)
 
     def set_region(self, size_nm: tuple[float, float], center_nm: tuple[float, float], rotation_deg: float) -> None:
         """Take a drawn region over."""
@@ -308,6 +297,7 @@ class MultiframeModel:
         """Make the figures anew, in a thread."""
         try:
             plan, ledger, xrays, problem = self.plan, self.instrument.ledger, tuple[str, ...](), ""
+            writing = writing_in_words(plan, bool(self.write_overhead_s.value), self.write_times.frames)
             try:
                 lines = multiframe.lines_from_words(self.xray_lines.value or "")
                 xrays = multiframe.xrays_in_words(plan, lines, self._value("motifs"))
@@ -320,7 +310,7 @@ class MultiframeModel:
 
         def work() -> Report:
             return Report(
-                multiframe.figures_in_words(plan),
+                (*multiframe.figures_in_words(plan), writing),
                 xrays or ((problem,) if problem else ()),
                 multiframe.spent_in_words(ledger, plan.region),
                 plan.exceeded(ledger),
@@ -384,8 +374,5 @@ class MultiframeModel:
         if instrument is None or self._is_following:
             return
         values = {name: getattr(self, name).value for name in _BUDGET}
-        if any(value is None or value < 0 for value in values.values()):  # a slip of the keyboard lifts no limit
-            self._instrument_changed()
-            return
         instrument.ledger.budget = scan.DoseBudget(**{name: value or None for name, value in values.items()})
         self.refresh()

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nion.swift import Panel
-from nion.swift.model import DataItem
+from nion.swift.model import DataItem, Notification
 from nion.ui import Declarative
 from nion.utils import Model
 
 from esteemcore import multiframe
 from esteemcore.errors import EsteemError, ParameterError
 from nionswift_plugin.esteem_multiframe import detectors, panel_view, resume, survey
+from nionswift_plugin.esteem_multiframe.hidden_notice import HiddenNotice
 from nionswift_plugin.esteem_multiframe.live_results import LiveResults
 from nionswift_plugin.esteem_multiframe.model import MultiframeModel
 from nionswift_plugin.esteem_multiframe.series import SeriesRun
@@ -63,9 +64,10 @@ class MultiframeHandler(Declarative.Handler):
         self._window = document_controller
         self._calls = UserInterfaceCalls(document_controller.event_loop)
         folder = document_controller.ui.get_persistent_string(_FOLDER_KEY, "") or str(Path.home() / "Esteem")
-        self.model = MultiframeModel(self._calls, folder)
+        self.message = Model.PropertyModel("Ready")
+        self.model = MultiframeModel(self._calls, folder, self._say)
         self.survey = survey.Survey(document_controller, self._region_drawn)
-        self.live = LiveResults(document_controller, self._calls)
+        self.live = LiveResults(document_controller, self._calls, self._say)
         self.number, self.whole = NumberConverter(), WholeConverter()
         self.run: SeriesRun | None = None
         self.region: multiframe.RegionFolder | None = None
@@ -75,12 +77,13 @@ class MultiframeHandler(Declarative.Handler):
         self.last_item: DataItem.DataItem | None = None
         self.region_name = Model.PropertyModel("No region yet")
         self.live_text = Model.PropertyModel("Live view")
-        self.message = Model.PropertyModel("Ready")
         self.progress = Model.PropertyModel(0)
         self.is_idle = Model.PropertyModel(True)
         self.is_running = Model.PropertyModel(False)
         self.model.folder.on_value_changed = lambda value: self._forget_region()
-        self._is_closed = False
+        self._is_closed = self._is_hidden = False
+        self._notice: HiddenNotice | None = None
+        self._signal_bytes = 0
         self.model.on_size_typed = self.survey.resize
         self.ui_view = panel_view.make_view(Declarative.DeclarativeUI())
 
@@ -89,15 +92,38 @@ class MultiframeHandler(Declarative.Handler):
         """Whether a run or a survey goes on."""
         return not self.is_idle.value
 
+    def _say(self, words: str) -> None:
+        self.message.value = f"Not taken: {words}"
+
     def stop(self) -> None:
         """Stop a run and wait until the beam is blanked."""
         if self.run is not None and self.run.is_running:
             self.run.abort()
             self.run.join(_CLOSING_S)
 
+    def set_hidden(self, hidden: bool) -> None:
+        """Note that the panel is hidden, or shown again: a series goes on, and a notice says so and can abort it."""
+        self._is_hidden = hidden
+        self._tell_hidden()
+
+    def _show_panel(self) -> None:
+        panel = self._window.find_dock_panel(PANEL_ID)
+        if panel is not None:
+            panel.show()
+
+    def _tell_hidden(self) -> None:
+        wanted = self._is_hidden and self.is_running.value and not self._is_closed
+        if wanted and self._notice is None:
+            self._notice = HiddenNotice(TITLE, self.message, self._show_panel, lambda: self.abort_clicked(None))
+            Notification.notify(self._notice)
+        elif not wanted and self._notice is not None:
+            self._notice.dismiss()
+            self._notice = None
+
     def close(self) -> None:
         """Stop a run and let go of everything."""
         self._is_closed = True
+        self._tell_hidden()
         self.stop()
         self._calls.close()
         self.survey.close()
@@ -118,7 +144,7 @@ class MultiframeHandler(Declarative.Handler):
             "Script to run at the end", self.model.folder.value or "", "Python (*.py)"
         )
         if chosen:
-            self.model.script.value = chosen
+            self.model.after.script.value = chosen
 
     def new_region_clicked(self, widget: Any) -> None:
         """Make the next numbered folder."""
@@ -165,7 +191,7 @@ class MultiframeHandler(Declarative.Handler):
             if source is None:
                 raise ParameterError("there is no scan device")
             channels, _ = detectors.split(self.model.chosen)
-            ticket = LOCK.take(TITLE)
+            ticket = LOCK.take(TITLE, source.abort_recording)
         except EsteemError as error:
             self.message.value = f"No survey: {error}"
             return
@@ -199,10 +225,10 @@ class MultiframeHandler(Declarative.Handler):
             return
         model, stop = self.model, threading.Event()
         try:
-            plan, session, afterwards = model.plan, model.session, model.afterwards
+            plan, session, afterwards = model.plan, model.session, model.after.value
             model.check(plan)
             channels, cameras = detectors.split(model.chosen)
-            ticket = LOCK.take(TITLE)
+            ticket = LOCK.take(TITLE, lambda: self.abort_clicked(None))
             try:
                 if self.region is None:
                     self.region = session.new_region()
@@ -214,11 +240,13 @@ class MultiframeHandler(Declarative.Handler):
                 )  # fmt: skip
                 spectra = [camera.key for camera in cameras if camera.kind == "spectra"]
                 self.live.begin(plan, channels[0].key, spectra)
+                self._signal_bytes = plan.signal_bytes_per_frame
                 if self.on_begin is not None:
                     self.on_begin(plan)
                 self._stop_view()
                 self._busy(True)
                 self.is_running.value = True
+                self._tell_hidden()
                 self.progress.value, self.message.value = 0, "Acquiring"
                 self.run.start()
             except BaseException:
@@ -244,6 +272,7 @@ class MultiframeHandler(Declarative.Handler):
         name = next(iter(frame.values))
         image = frame.values[name]
         self._calls.newest("frame", lambda: self._show_frame(frame, name, image))
+        self.model.write_times.add(self._signal_bytes, frame.write_s)
         asked = None if self.on_frame is None else self.on_frame(frame)
         enough = self.live(frame)
         return enough if self.on_frame is None else asked
@@ -338,6 +367,7 @@ class MultiframeHandler(Declarative.Handler):
     def _busy(self, busy: bool) -> None:
         self.is_idle.value = not busy
         self.is_running.value = False
+        self._tell_hidden()
 
 
 class MultiframePanel(Panel.Panel):
@@ -357,3 +387,9 @@ class MultiframePanel(Panel.Panel):
         self.widget = Declarative.DeclarativeWidget(
             document_controller.ui, document_controller.event_loop, self.handler
         )
+
+    def create_dock_widget(self, title: str, positions: Sequence[str], position: str) -> None:
+        """Make the place of the panel in the window; Nion calls this."""
+        super().create_dock_widget(title, positions, position)
+        self.dock_widget.on_will_hide = lambda: self.handler.set_hidden(True)
+        self.dock_widget.on_will_show = lambda: self.handler.set_hidden(False)

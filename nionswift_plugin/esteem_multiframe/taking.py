@@ -20,6 +20,9 @@ from nionswift_plugin.esteem_scan import devices
 from nionswift_plugin.esteem_scan.scan_plan import ScanPlan
 from nionswift_plugin.esteem_scan.words import sentence
 
+ABORT_AGAIN_S = 0.05
+"""Time between two tries to abort a frame, in s."""
+
 
 class Taker:
     """Acquires the frames that `esteemcore.multiframe.acquire_series` asks for.
@@ -49,6 +52,8 @@ class Taker:
         self._source, self._channels, self._cameras = scan_source, list(channels), list(cameras)
         self._plan, self._stop = plan, stop
         self._tube_ev: float | None = None
+        self._is_idle = threading.Event()
+        self._is_idle.set()
 
     @property
     def source(self) -> Any:
@@ -71,6 +76,15 @@ class Taker:
         StreamError
             If a detector gave nothing, or not all.
         """
+        self._is_idle.clear()
+        try:
+            if self._stop.is_set():
+                raise CancelledError("Stopped by the user")
+            return self._take(request)
+        finally:
+            self._is_idle.set()
+
+    def _take(self, request: multiframe.FrameRequest) -> dict[str, Any]:
         self._wait_for_scene()
         self._check_devices()
         if self._plan.settings.energy_step_ev:
@@ -96,13 +110,19 @@ class Taker:
         return {channel.key: images[channel.channel] for channel in self._channels} | spectra
 
     def abort(self) -> None:
-        """Stop the frame in progress: the beam is blanked at once."""
+        """Stop the frame in progress and return when it has ended: the beam is blanked at once.
+
+        Nion can abort a frame only some time after it was asked for it, so it is told again and again.
+        """
         self.instrument.safe_state("Stopped by the user")
-        with contextlib.suppress(AttributeError):  # Nion has nothing to abort before its very first run
-            if self._cameras:
-                self._source.grab_synchronized_abort()
-            else:
-                self._source.abort_recording()
+        while True:
+            with contextlib.suppress(AttributeError):  # Nion has nothing to abort before its very first run
+                if self._cameras:
+                    self._source.grab_synchronized_abort()
+                else:
+                    self._source.abort_recording()
+            if self._is_idle.wait(ABORT_AGAIN_S):
+                return
 
     @contextlib.contextmanager
     def enabled(self) -> Any:

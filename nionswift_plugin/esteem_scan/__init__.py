@@ -7,6 +7,7 @@ from nionswift_plugin.esteem_scan import menu
 
 def run() -> None:
     """Make the menu; Nion Swift calls this after all plug-ins are imported."""
+    menu.load(__name__)
     menu.install()
 
 

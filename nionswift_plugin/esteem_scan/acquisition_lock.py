@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from esteemcore.errors import StreamError
 from nionswift_plugin.esteem_scan.devices import FreeOrderInstrument
@@ -13,8 +13,8 @@ from nionswift_plugin.esteem_scan.devices import FreeOrderInstrument
 class Ticket:
     """The right to acquire; release it when done, from any thread, as often as you like."""
 
-    def __init__(self, lock: AcquisitionLock, owner: str) -> None:
-        self.owner = owner
+    def __init__(self, lock: AcquisitionLock, owner: str, stop: Callable[[], None]) -> None:
+        self.owner, self.stop = owner, stop
         self._lock = lock
 
     def release(self) -> None:
@@ -35,13 +35,23 @@ class AcquisitionLock:
         ticket = self._ticket
         return ticket.owner if ticket is not None else None
 
-    def take(self, owner: str) -> Ticket:
+    def stop(self) -> str | None:
+        """Stop who is acquiring, as its own panel would; return who that is, or None if nobody."""
+        ticket = self._ticket
+        if ticket is None:
+            return None
+        ticket.stop()
+        return ticket.owner
+
+    def take(self, owner: str, stop: Callable[[], None] = lambda: None) -> Ticket:
         """Return the ticket.
 
         Parameters
         ----------
         owner : str
             Name of the panel, for the message to others.
+        stop : callable
+            Stops the acquisition and returns at once; what `stop` calls.
 
         Raises
         ------
@@ -51,7 +61,7 @@ class AcquisitionLock:
         with self._guard:
             if self._ticket is not None:
                 raise StreamError(f"{self._ticket.owner} is acquiring; wait until it has finished, or abort it there")
-            self._ticket = Ticket(self, owner)
+            self._ticket = Ticket(self, owner, stop)
             return self._ticket
 
     def _release(self, ticket: Ticket) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import email
+import shutil
 import socketserver
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +18,12 @@ import pytest
 from esteemcore import multiframe
 from esteemcore.errors import ParameterError
 
+USER = base64.b64encode(b"\0me\0secret")
+"""Log-in in the words of SMTP: user and password."""
+
 
 class FakeServer(socketserver.TCPServer):
-    """An SMTP server without encryption or log-in that keeps what it gets."""
+    """An SMTP server that keeps what it gets; with a certificate it wants TLS and the log-in of `USER`."""
 
     allow_reuse_address = True
 
@@ -24,16 +32,47 @@ class FakeServer(socketserver.TCPServer):
         self.mails: list[bytes] = []
         self.refuses = False
         self.said: list[bytes] = []
+        self.tls: ssl.SSLContext | None = None
+        self.is_tls_first = False
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that does not trust us hangs up."""
 
 
 class FakeSession(socketserver.StreamRequestHandler):
+    def encrypt(self) -> None:
+        assert isinstance(self.server, FakeServer)
+        assert self.server.tls is not None
+        self.rfile.close()
+        self.wfile.close()
+        self.request = self.server.tls.wrap_socket(self.request, server_side=True, do_handshake_on_connect=False)
+        self.setup()
+        self.request.do_handshake()
+
+    def finish(self) -> None:
+        with contextlib.suppress(OSError):
+            super().finish()
+        self.request.close()
+
     def handle(self) -> None:
         assert isinstance(self.server, FakeServer)
+        is_safe = self.server.is_tls_first
+        if is_safe:
+            self.encrypt()
         self.wfile.write(b"220 fake\r\n")
         while line := self.rfile.readline():
             self.server.said.append(line.strip())
             word = line[:4].upper()
-            if word == b"RCPT" and self.server.refuses:
+            if word == b"EHLO" and self.server.tls is not None:
+                offered = b"AUTH PLAIN" if is_safe else b"STARTTLS"
+                self.wfile.write(b"250-fake\r\n250 " + offered + b"\r\n")
+            elif word == b"STAR":
+                self.wfile.write(b"220 go on\r\n")
+                self.encrypt()
+                is_safe = True
+            elif word == b"AUTH":
+                self.wfile.write(b"235 welcome\r\n" if line.split()[-1] == USER else b"535 who are you\r\n")
+            elif word == b"RCPT" and self.server.refuses:
                 self.wfile.write(b"550 no such user\r\n")
             elif word == b"DATA":
                 self.wfile.write(b"354 go on\r\n")
@@ -78,6 +117,45 @@ def test_a_password_never_goes_in_the_clear(server: FakeServer) -> None:
     assert server.mails == []
     assert not any(b"AUTH" in line or b"secret" in line for line in server.said)
     assert "secret" not in repr(settings_of(server, user="me", password="secret"))
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate of this computer, its key in the same file."""
+    program = shutil.which("openssl")
+    if program is None:
+        pytest.skip("no openssl to make a certificate with")
+    path = tmp_path / "server.pem"
+    command = [program, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    subprocess.run(
+        [*command, "-keyout", str(path), "-out", str(tmp_path / "cert.pem")], check=True, capture_output=True
+    )
+    path.write_text(path.read_text() + (tmp_path / "cert.pem").read_text())
+    return path
+
+
+@pytest.mark.parametrize("is_tls_first", [False, True])
+def test_a_password_goes_through_tls(
+    server: FakeServer, certificate: Path, monkeypatch: pytest.MonkeyPatch, is_tls_first: bool
+) -> None:
+    server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.tls.load_cert_chain(certificate)
+    server.is_tls_first = is_tls_first
+    if is_tls_first:
+        monkeypatch.setattr("esteemcore.multiframe.after.TLS_PORT", server.server_address[1])
+    good, bad = (settings_of(server, user="me", password=word) for word in ("secret", "guess"))
+    # nobody vouches for this server: it is told nothing
+    said = multiframe.send_mail(good, "a", "b")
+    assert "certificate" in said.lower()
+    assert not any(line.startswith(b"AUTH") for line in server.said)
+    assert server.mails == []
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    said = multiframe.send_mail(bad, "a", "b")
+    assert "who are you" in said
+    assert "guess" not in said
+    assert multiframe.send_mail(good, "Series", "done") == ""
+    assert len(server.mails) == 1
 
 
 def test_a_refusal_and_an_absent_server_are_said(server: FakeServer) -> None:

@@ -58,11 +58,12 @@ def visits_of(bench: Bench, number: int) -> tuple[Any, float]:
 
 
 @pytest.mark.parametrize("order", ["raster", "shuffled"])
-def test_both_are_of_the_same_scan(bench: Bench, order: str) -> None:
+def test_both_are_of_the_same_scan(bench: Bench, order: str, caplog: pytest.LogCaptureFixture) -> None:
     bench.model.order_index.value = multiframe.ORDERS.index(order)
     bench.settle()
     instrument = bench.microscope.instrument
     assert bench.acquire().startswith("Done: 1 of 1 frames"), bench.handler.message.value
+    assert not [record.message for record in caplog.records if "progress" in record.message]
     frame = bench.region.frame(0)
     eels, eds = frame[EELS_KEY], frame[EDS_KEY]
     assert isinstance(eds, events.SparseSI)

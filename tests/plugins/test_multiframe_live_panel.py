@@ -123,7 +123,6 @@ def test_enough_by_dose_and_by_what_is_typed(bench: Bench) -> None:
     for name, value, words in (
         ("snr", 3.0, "but no map; type one"),
         ("components", 2, "name the spectra"),
-        ("drift_nm", None, "drift nm of 'Enough at' is no number"),
         ("maps", "Ti", "is no map"),
         ("maps", "Ti:455-475", "maps need spectra"),
     ):

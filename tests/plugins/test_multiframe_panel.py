@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,7 +120,8 @@ def test_the_last_region_sets_all_as_it_was(bench: Bench) -> None:
         again.settle()
         assert again.model.plan.region.shape == before.region.shape
         assert again.model.plan.region.center_nm == pytest.approx(before.region.center_nm)
-        assert again.model.plan.settings == before.settings
+        # the time that the disk takes is measured anew
+        assert again.model.plan.settings == dataclasses.replace(before.settings, write_overhead_s=0.0)
         assert list(again.model.plan.signals) == ["HAADF", "ADF"]
         assert again.acquire().startswith("Done: 2 of 2")
         assert again.region.count == 4
@@ -259,9 +261,6 @@ def test_impossible_values_are_said_in_words(bench: Bench) -> None:
     for name, value, words in (
         ("pixel_size_nm", 5.0, "smaller than a pixel"),
         ("current_pa", 0.0, "neither doses nor a signal"),
-        ("frames", 0, "frames"),
-        ("dwell_us", None, "dwell us is no number"),
-        ("mail_to", "somebody", "no mail address"),
         ("folder", "here", "from its root on"),
         ("folder", "/proc/nowhere", "choose another session folder"),
     ):
@@ -271,7 +270,25 @@ def test_impossible_values_are_said_in_words(bench: Bench) -> None:
         assert words in bench.acquire()
         assert bench.handler.is_idle.value
         model.value = before
+    bench.model.after.mail_to.value = "somebody"
+    assert "no mail address" in bench.acquire()
+    bench.model.after.mail_to.value = ""
     assert bench.acquire().startswith("Done")
+
+
+def test_the_plan_learns_how_long_writing_takes(bench: Bench) -> None:
+    model = bench.model
+    assert "Writing: not counted, nothing is measured yet" in model.figures.value
+    bare = model.plan.figures.frame_time_s
+    assert bench.acquire().startswith("Done: 3 of 3")
+    known = model.write_times.estimate(model.plan.signal_bytes_per_frame)
+    assert known > 0
+    assert model.plan.figures.frame_time_s == pytest.approx(bare + known)
+    assert "s per frame counted, from 3 frames measured" in model.figures.value
+    model.write_overhead_s.value = 0.5
+    bench.settle()
+    assert model.plan.figures.frame_time_s == pytest.approx(bare + 0.5)
+    assert "Writing: 0.5 s per frame counted, as typed" in model.figures.value
 
 
 def test_a_failing_scan_device_ends_the_series_safely(bench: Bench) -> None:
@@ -342,7 +359,7 @@ def test_survey_and_rectangle_make_the_region(bench: Bench) -> None:
 
 def test_magnification_drops_when_asked(bench: Bench) -> None:
     before = bench.microscope.scan_source.get_current_frame_parameters().fov_nm
-    bench.model.drop_magnification.value = True
+    bench.model.after.drop_magnification.value = True
     assert "magnification dropped" in bench.acquire()
     now = bench.microscope.scan_source.get_current_frame_parameters().fov_nm
     assert now == min(before * 1e4, 2000)
@@ -354,8 +371,9 @@ def test_a_script_runs_and_a_lost_mail_harms_nothing(bench: Bench, tmp_path: Pat
     script.write_text(
         "from pathlib import Path\nPath(__file__).with_suffix('.txt').write_text(str(results[0].folder.count))\n"
     )
-    bench.model.script.value = str(script)
-    bench.model.mail_to.value, bench.model.mail_server.value, bench.model.mail_port.value = "me@here", "127.0.0.1", 1
+    bench.model.after.script.value = str(script)
+    after = bench.model.after
+    after.mail_to.value, after.mail_server.value, after.mail_port.value = "me@here", "127.0.0.1", 1
     message = bench.acquire()
     assert message.startswith("Done: 3 of 3 frames")
     assert "the mail was not sent (127.0.0.1:1" in message

@@ -1,0 +1,1 @@
+"""Commands for the menu, one file each."""
