@@ -30,7 +30,10 @@ def figures_in_words(plan: SeriesPlan) -> tuple[str, ...]:
     areas = f", {settings.areas} areas" if settings.areas > 1 else ""
     size = ""
     if figures.bytes_per_frame:
-        size = f"Disk: {_bytes(figures.bytes_per_frame)} per frame, at most {_bytes(figures.total_bytes)} in all"
+        rate = f"{_bytes(figures.bytes_per_frame / figures.frame_time_s)}/s"
+        size = (
+            f"Disk: at most {_bytes(figures.bytes_per_frame)} per frame, {rate}, {_bytes(figures.total_bytes)} in all"
+        )
     lines = (
         f"Region: {rows} x {columns} pixels, {height:.4g} x {width:.4g} nm{areas}",
         f"Time: {_time(figures.frame_time_s)} per frame, {_time(figures.series_time_s)} in all",

@@ -1,14 +1,23 @@
-"""Choose a specimen and a range of losses in the simulator's panel, look at a spectrum, and take a spectrum image."""
+"""Choose a specimen and a range of losses in the simulator's panel, look at a spectrum, take an image of spectra.
+
+Then a series records EELS and X-rays together, another one goes on while the panel is hidden, and at last a stored one
+is aligned.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from user import WORK, call, choose, click, enter, picture, show_panels, until
+import series_steps
+from nion.swift import NotificationDialog
+from user import WORK, button, call, choose, click, enter, picture, show_panels, until
 
 PANELS = ("esteem-simulator-panel", "camera-control-panel-esteem_eels_camera", "esteem-multiframe-panel")
+
+MAPS = "O:530-560:480-525 La@eds:4500-4800"
 
 
 def views(window: Any, source_id: str) -> dict[int, Any]:
@@ -19,6 +28,25 @@ def views(window: Any, source_id: str) -> dict[int, Any]:
         if item.xdata is not None and about.get("hardware_source_id") == source_id:
             found[len(item.xdata.data_shape)] = item
     return found
+
+
+async def hide_and_abort(panel: Any) -> list[str]:
+    """Hide the panel while frames come in, and abort by the notification; return what it and the panel say."""
+    handler = panel.handler
+    await enter(handler.frames_edit, "1000")
+    await until(lambda: not handler.model.is_busy, "no figures")
+    await click(handler.acquire_button)
+    await until(lambda: handler.message.value.startswith("Frame 1 "), f"no frame: {handler.message.value!r}", 60)
+    panel.hide()
+    await until(lambda: NotificationDialog.notification_dialog is not None, "no notification")
+    await asyncio.sleep(1.5)
+    await picture("spectra_hidden.png")
+    (notice,) = NotificationDialog.notification_dialog.notifications.items
+    window = NotificationDialog.notification_dialog.window._document_window
+    await click(button(SimpleNamespace(widget=window.root_widget), "Abort"))
+    await until(lambda: not handler.is_busy, "it was not aborted", 30)
+    panel.show()
+    return [notice.text, handler.message.value]
 
 
 async def drive(app: Any, window: Any) -> dict[str, Any]:
@@ -60,18 +88,25 @@ async def drive(app: Any, window: Any) -> dict[str, Any]:
     model = multiframe.handler.model
     model.folder.value = str(WORK / "session")
     names = [detector.name for detector in model.detectors]
-    for slot, name in enumerate(names):
-        getattr(model, f"slot{slot}_chosen").value = name in ("HAADF", "Esteem EELS Camera")
-    for name, value in (("dwell_us", 500.0), ("frames", 2), ("height_nm", 1.6), ("width_nm", 1.6)):
-        getattr(model, name).value = value
+    handler = multiframe.handler
+    for name in ("Esteem EDS Detector", "Esteem EELS Camera"):
+        await click(getattr(handler, f"slot{names.index(name)}_box"))
+    for edit, text in (("height", "1.6"), ("width", "1.6"), ("dwell", "500"), ("frames", "2"), ("maps", MAPS)):
+        await enter(getattr(handler, f"{edit}_edit"), text)
+    await enter(handler.dwell_edit, "1e-9")
+    await until(lambda: handler.dwell_edit.text == "500", f"the dwell time reads {handler.dwell_edit.text!r}")
+    refused = handler.message.value
     await until(lambda: not model.is_busy, "no figures")
-    await click(multiframe.handler.acquire_button)
-    await until(lambda: multiframe.handler.is_running.value, f"not started: {multiframe.handler.message.value!r}")
-    await until(lambda: not multiframe.handler.is_busy, "it did not end", 60)
+    charge = instrument.ledger.totals.get("acquisition", 0.0)
+    await click(handler.acquire_button)
+    await until(lambda: handler.is_running.value, f"not started: {handler.message.value!r}")
+    await until(lambda: not handler.is_busy, "it did not end", 60)
+    charge = instrument.ledger.totals["acquisition"] - charge
+    message, stored, titles = handler.message.value, handler.region.frame(1), sorted(handler.live.items)
     await call("xdotool", "mousemove", "960", "5")
     await asyncio.sleep(1.0)
     await picture("spectra_end.png")
-    stored = multiframe.handler.region.frame(1)
+    hidden = await hide_and_abort(multiframe)
     return {
         "specimen": instrument.stage.sample.name,
         "offset": axis.offset,
@@ -80,7 +115,12 @@ async def drive(app: Any, window: Any) -> dict[str, Any]:
         "counts": float(spectrum.sum()),
         "oxygen": float(spectrum[round((540 - 430) / axis.scale)] / spectrum[round((520 - 430) / axis.scale)]),
         "detectors": names,
-        "message": multiframe.handler.message.value,
+        "refused": refused,
+        "message": message,
+        "charge": charge,
+        "titles": titles,
+        "hidden": hidden,
+        "series": await series_steps.run(window),
         "stored": {name: list(values.shape) for name, values in stored.items()},
         "blanked": instrument.is_blanked,
     }
