@@ -6,6 +6,7 @@ from esteemcore.diffraction.descan import Descan, find_descan
 from esteemcore.diffraction.disks import Disks
 from esteemcore.diffraction.ellipse import Ellipse, fit_ellipse
 from esteemcore.diffraction.find import find_disks
+from esteemcore.diffraction.orientation_clusters import OrientationClusters, orientation_clusters
 from esteemcore.diffraction.orientation_library import TemplateLibrary, template_library
 from esteemcore.diffraction.orientation_map import orientation
 from esteemcore.diffraction.orientation_result import Orientations
@@ -20,6 +21,7 @@ __all__ = [
     "Disks",
     "Ellipse",
     "InnerStructure",
+    "OrientationClusters",
     "Orientations",
     "Strain",
     "TemplateLibrary",
@@ -30,6 +32,7 @@ __all__ = [
     "fit_ellipse",
     "learn_structure",
     "orientation",
+    "orientation_clusters",
     "strain",
     "template_library",
 ]

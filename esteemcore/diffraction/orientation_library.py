@@ -165,28 +165,36 @@ def template_library(
     given: Sequence[Any] = [phases] if isinstance(phases, Phase) else list(phases)
     if not given:
         raise ParameterError("phases is empty; give one phase at least")
-    generator = SimulationGenerator(energy, precession_angle=precession, minimum_intensity=least)
+    generator = SimulationGenerator(energy, precession_angle=precession, minimum_intensity=0.0)
     vectors, intensity, counts, rotations, phase = [], [], [], [], []
     for number, crystal in enumerate(given):
         if crystal.point_group is None or not len(crystal.structure):
             raise ParameterError(f"phase {crystal.name!r} has no point group or no atoms; read it from a CIF file")
+        shortest = 10 * min(crystal.structure.lattice.reciprocal().abcABG()[:3])
+        if reach <= shortest:
+            raise ParameterError(
+                f"reach_per_nm is {reach:g}, but the lattice of {crystal.name} begins at {shortest:.1f} 1/nm"
+            )
         whole = crystal if crystal.space_group is None else crystal.expand_asymmetric_unit()
         grid = get_sample_reduced_fundamental(step, point_group=crystal.point_group)
         simulated = generator.calculate_diffraction2d(
             whole,
             grid,
             reciprocal_radius=0.1 * reach,
-            with_direct_beam=False,
+            with_direct_beam=True,  # a pattern without any spot makes diffsims fail
             max_excitation_error=0.1 * excitation,
             shape_factor_width=0.1 / thickness,
         )
         spots = [simulated.coordinates] if grid.size == 1 else simulated.coordinates
         for quaternion, each in zip(grid.data.reshape(-1, 4), spots, strict=True):
-            if each.size < 2:  # says nothing
+            place, bright = 10 * each.data[:, 1::-1], each.intensity  # (x, y) in 1/Å
+            spot = (np.hypot(*place.T) > 0.5 * shortest) & (bright > 1e-9 * bright.max())  # allowed reflections
+            spot &= bright > least * bright[spot].max(initial=0.0)
+            if spot.sum() < 2:  # says nothing
                 continue
-            counts.append(each.size)
-            vectors.append(10 * each.data[:, 1::-1])  # (x, y) in 1/Å
-            intensity.append(each.intensity)
+            counts.append(int(spot.sum()))
+            vectors.append(place[spot])
+            intensity.append(bright[spot])
             rotations.append(quaternion)
             phase.append(number)
     if not counts:
