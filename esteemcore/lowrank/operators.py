@@ -81,15 +81,20 @@ class RowBlocks:
         other._row, other._column, other._mean = row, column, mean
         return other
 
+    def _read(self, line_bytes: int) -> Iterator[NDArray[Any]]:
+        """Yield the rows as they are stored, some lines of `line_bytes` at a time, no chunk in two parts if it fits."""
+        lines = max(1, BLOCK_BYTES // line_bytes)
+        chunk = (getattr(self._source, "chunks", None) or (1,))[0]
+        if isinstance(chunk, int) and chunk * line_bytes <= 4 * BLOCK_BYTES:
+            lines = max(1, lines // chunk) * chunk
+        for start in range(0, self._source.shape[0], lines):
+            block = np.asarray(self._source[start : start + lines]).reshape(-1, self.shape[1])
+            yield block if self._mask is None else block[self._mask[start : start + lines].ravel()]
+
     def blocks(self) -> Iterator[tuple[slice, NDArray[Any]]]:
         """Yield the place and the values of the blocks of rows, in order."""
-        shape = self._source.shape
-        height = max(1, BLOCK_BYTES // (8 * math.prod(shape[1:])))
         done = 0
-        for start in range(0, shape[0], height):
-            block = np.asarray(self._source[start : start + height]).reshape(-1, shape[-1])
-            if self._mask is not None:
-                block = block[self._mask[start : start + height].ravel()]
+        for block in self._read(8 * math.prod(self._source.shape[1:])):
             block = block.astype(self.dtype, copy=False)
             place = slice(done, done + len(block))
             done += len(block)
@@ -98,6 +103,39 @@ class RowBlocks:
             if self._row is not None and self._column is not None:
                 block = block * self._column * self._row[place, None]
             yield place, block
+
+    def compressed(self, most: int, mean: float) -> Any:
+        """Return the matrix as compressed rows of float64, read in one pass, or None where it is not sparse.
+
+        Parameters
+        ----------
+        most : int
+            Entries that may be held in memory, 12 bytes each.
+        mean : float
+            The mean of all values is less than this, none is below zero, and all are stored as whole numbers;
+            otherwise None is returned, as soon as that is seen.
+        """
+        stored = np.dtype(self._source.dtype)
+        if stored.kind not in "biu":
+            return None
+        import scipy.sparse
+
+        line_bytes = stored.itemsize * math.prod(self._source.shape[1:])
+        channels, values, ends = [], [], [np.zeros(1, np.int64)]
+        held, seen, total = 0, 0, 0.0
+        for block in self._read(line_bytes):
+            place = np.flatnonzero(block)
+            found = block.ravel()[place].astype(np.float64)
+            held, total, seen = held + len(place), total + float(found.sum()), seen + block.size
+            if held > most or total > mean * max(seen, block.size) or found.min(initial=0) < 0:
+                return None
+            row, channel = np.divmod(place, self.shape[1])
+            channels.append(channel.astype(np.int32))
+            values.append(found)
+            ends.append(ends[-1][-1] + np.bincount(row, minlength=len(block)).cumsum())
+        return scipy.sparse.csr_array(
+            (np.concatenate(values), np.concatenate(channels), np.concatenate(ends)), shape=self.shape
+        )
 
     def times(self, right: NDArray[Any]) -> NDArray[Any]:
         """Return ``self @ right`` in one pass."""

@@ -13,13 +13,13 @@ from esteemcore._core.errors import ParameterError
 from esteemcore.lowrank import RowBlocks
 from esteemcore.lowrank.operators import Sums, is_sparse, row_squares, times
 from esteemcore.spectral._rank_tests import dispersion, leading_vectors, noise_scales
-from esteemcore.spectral._spectra import Spectra
+from esteemcore.spectral._spectra import FEW_PER_CHANNEL, Spectra
 from esteemcore.spectral.pca import LEAST_COUNTS
 
 SAMPLE = 4096
 """Pixels that tell the noise of the channels where it is not known; spread evenly over the image."""
 
-FEW_PER_CHANNEL, TOLERANCE = 0.2, (0.8, 1.25)
+TOLERANCE = (0.8, 1.25)
 """Whole numbers of a larger mean are taken for counts if their variance over their mean is within these bounds."""
 
 LEAST_NOISE = 1e-4

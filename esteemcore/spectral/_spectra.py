@@ -14,6 +14,12 @@ from esteemcore._core.provenance import digest
 from esteemcore.events import SparseSI
 from esteemcore.lowrank import RowBlocks
 
+FEW_PER_CHANNEL = 0.2
+"""Whole numbers of a smaller mean are counts, most of them zero."""
+
+MOST_HELD = 40_000_000
+"""Counts of a lazy image that are kept in memory, half a gigabyte; more are read anew for every pass."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Spectra:
@@ -50,6 +56,17 @@ class Spectra:
         maps = np.full(self.mask.shape + values.shape[1:], np.nan, values.dtype)
         maps[self.mask] = values
         return maps
+
+
+def held(spectra: Spectra) -> Spectra:
+    """Return sparse counts that are read block by block as compressed rows in memory, anything else as it is.
+
+    They are read once instead of once per pass, and counts of less than `FEW_PER_CHANNEL` take a fraction of the array.
+    """
+    if not spectra.lazy:
+        return spectra
+    rows = spectra.matrix.compressed(MOST_HELD, FEW_PER_CHANNEL)
+    return spectra if rows is None else dataclasses.replace(spectra, matrix=rows)
 
 
 def spectra_of(si: Any, mask: ArrayLike | None = None) -> Spectra:

@@ -14,7 +14,7 @@ from esteemcore._core.progress import ProgressFunction
 from esteemcore._core.provenance import Provenance, record
 from esteemcore.lowrank.operators import Sums, sums
 from esteemcore.spectral._noise import Noise, noise_of
-from esteemcore.spectral._spectra import Spectra, spectra_of
+from esteemcore.spectral._spectra import Spectra, held, spectra_of
 from esteemcore.spectral.methods import METHODS, Factors, Problem
 from esteemcore.spectral.unmixing import Uncertainty, Unmixing, normalised, residuals
 
@@ -165,7 +165,7 @@ def state(
 ) -> Stated:
     """Return the problem that the arguments of `unmix` pose, checked."""
     checks.choice("method", method, ("auto", *METHODS))
-    spectra = spectra_of(si, mask)
+    spectra = held(spectra_of(si, mask))
     total = sums(spectra.matrix)
     n = _number(spectra, total, n_components)
     model = noise_of(spectra, total, n, noise, gain, readout_sigma)

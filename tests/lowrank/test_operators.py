@@ -112,6 +112,32 @@ def test_a_mask_keeps_its_rows_in_order(rng, monkeypatch) -> None:
     np.testing.assert_array_equal(rows.sums().rows, data[mask].sum(axis=1))
 
 
+def test_sparse_counts_are_compressed_while_they_are_read_once(rng, monkeypatch) -> None:
+    data = counts(rng, (40, 11), per_pixel=3.0).astype(np.uint8)
+    mask = rng.random(data.shape[:2]) < 0.7
+    monkeypatch.setattr(operators, "BLOCK_BYTES", 7 * data[0].nbytes)
+    source = CountedReads(data)
+    for chosen in (None, mask):
+        rows = RowBlocks(source, chosen).compressed(10_000, mean=0.2)
+        np.testing.assert_array_equal(rows.toarray(), data.reshape(-1, 64) if chosen is None else data[mask])
+    assert source.largest <= 7 * data[0].nbytes
+    assert source.reads == 2 * 6
+    for other in (data.astype(float), data.astype(int) - 1, data + 1):
+        assert RowBlocks(other).compressed(10_000_000, mean=0.2) is None
+    assert RowBlocks(data).compressed(100, mean=0.2) is None
+
+
+def test_chunks_are_not_read_in_parts(rng, monkeypatch) -> None:
+    source = CountedReads(counts(rng, (20, 11)).astype(float))
+    source.chunks = (6, 11, 64)
+    monkeypatch.setattr(operators, "BLOCK_BYTES", 3 * source._array[0].nbytes)
+    np.testing.assert_array_equal(RowBlocks(source).times(np.eye(64)), source._array.reshape(-1, 64))
+    assert source.reads == 4
+    source.chunks = (20, 11, 64)  # more than fits
+    RowBlocks(source).sums()
+    assert source.reads == 4 + 7
+
+
 def test_the_weights_of_few_events_are_held_back(rng) -> None:
     stray = rng.poisson(0.02, (2000, 50))
     stray[:1000] += rng.poisson(1.0, (1000, 50))

@@ -78,6 +78,17 @@ def test_sparse_and_dense_counts_give_the_same_and_lazy_ones_nearly(rng) -> None
                 spectral.unmix(lazy, 3, method=method)
 
 
+@pytest.mark.parametrize("method", ["nmf", "mcr"])
+def test_lazy_counts_that_are_sparse_give_what_events_give(rng, method) -> None:
+    import dask.array as da
+
+    counts = rng.poisson(rates(rng, 5, shape=(24, 20), channels=150))
+    lazy = spectral.unmix(da.from_array(counts, chunks=(5, -1, -1)), 3, method=method)
+    events = spectral.unmix(SparseSI.from_dense(counts), 3, method=method)
+    np.testing.assert_allclose(lazy.spectra, events.spectra)
+    np.testing.assert_allclose(lazy.abundances, events.abundances)
+
+
 def test_what_is_left_is_noise_where_the_model_is_right_and_more_where_a_component_is_missing(rng) -> None:
     truth = rates(rng, 4000, shape=(24, 24), channels=80)
     counts = rng.poisson(truth)
