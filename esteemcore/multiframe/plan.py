@@ -157,10 +157,14 @@ class SeriesPlan:
         )
 
     def exceeded(self, ledger: scan.DoseLedger) -> tuple[str, ...]:
-        """Return what of the budget of a ledger would be exceeded at any area, in words, each once."""
+        """Return what of the budget of a ledger would be exceeded at any area, in words, each once.
+
+        The beam is on during flyback, and blanked between frames: overheads cost time and no dose.
+        """
         found: dict[str, None] = {}
+        planned = self._exposure(0.0)
         for area in self.areas:
-            found.update(dict.fromkeys(ledger.check(self.exposure, area.center_nm, area.rotation_deg)))
+            found.update(dict.fromkeys(ledger.check(planned, area.center_nm, area.rotation_deg)))
         budget = ledger.budget.pixel_charge_e
         charge = self.exposure.pixel_charge_e * self.settings.subpixels**2
         if self.settings.subpixels > 1 and budget is not None and charge > budget * (1 + 1e-9):

@@ -149,6 +149,15 @@ def test_a_budget_is_checked(budget: scan.DoseBudget, word: str, subpixels: int)
     assert said.startswith(word)
 
 
+def test_time_between_frames_is_no_dose() -> None:
+    plan = plan_of(frames=5, scan_overhead_s=30.0, write_overhead_s=60.0)
+    figures = plan.figures
+    assert figures.total_dose_with_overhead > 2 * figures.total_dose_blanked_between
+    for share, count in ((1.01, 0), (0.99, 1)):
+        budget = scan.DoseBudget(total_dose=share * figures.total_dose_blanked_between)
+        assert len(plan.exceeded(scan.DoseLedger(budget=budget))) == count
+
+
 def test_a_neighbour_that_had_its_dose_is_seen() -> None:
     plan = plan_of(areas=2, frames=1)
     ledger = scan.DoseLedger(budget=scan.DoseBudget(total_dose=1.5 * plan.figures.total_dose_with_overhead))
