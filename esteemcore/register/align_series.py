@@ -101,7 +101,7 @@ def align(
        400 to 1, the evidence of a steady drift included, and as high as the mean leads one to expect.
 
     `Alignment.quality` is the correlation coefficient of a corrected frame with the mean of the others, both blurred by
-    1.5 px and without shading; it grows with the dose and shows damage.
+    1.5 px, less on fine lattices, and without shading; it grows with the dose and shows damage.
 
     References
     ----------
@@ -152,7 +152,7 @@ def align(
             fit.run(factor * blur, steps.step)
             if scanline:
                 lead(fit.frames)
-        verdict = Places(fit).decide()
+        verdict = Places(fit, factor).decide()
         quality[usable] = np.clip(verdict.likeness, 0, 1)
         for k, reason in zip(usable, verdict.reasons, strict=True):
             reasons[k] = reason

@@ -13,6 +13,7 @@ the residuals. All is done on a grid of half the resolution, blurred, without th
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,10 @@ BLUR_PX = 1.5
 """Blur before the resolution is halved."""
 LOW_PX = 16.0
 """Shading wider than this (standard deviation) says nothing about the place."""
+LEAST_FACTOR = 0.5
+"""Least factor of this blur, for fine lattices: less would leave the noise of single counts."""
+FINE = 0.8
+"""Where the blur is smaller than by this factor, the nearest cells are looked for between the pixels."""
 ALIKE = 0.35
 """Autocorrelation from which a displacement is a possible hop."""
 EDGE = 2
@@ -72,12 +77,15 @@ class Corrected:
     ----------
     grid : Grid
         The common grid that holds all frames.
+    blur_factor : float
+        The blur is smaller by this factor, for fine lattices; see `detail`.
     """
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Grid, blur_factor: float = 1.0) -> None:
         self._pad = grid.pad
+        self.fine = blur_factor < FINE
         self._full = [np.zeros_like(grid.total) for _ in range(4)]
-        self._taps = gaussian_taps(BLUR_PX)
+        self._taps = gaussian_taps(max(blur_factor, LEAST_FACTOR) * BLUR_PX)
         self.shape = self._full[0][::2, ::2].shape
         self.size = (fft.next_fast_len(self.shape[0], True), fft.next_fast_len(self.shape[1], True))
         fy, fx = fft.fftfreq(self.size[0])[:, None], fft.rfftfreq(self.size[1])[None]
@@ -134,13 +142,12 @@ def possible_hops(
     image = np.where(known, corrected.back(spectrum), np.float32(0))
     inside = known.astype(np.float32)
     f, g, m = (fft.rfft2(a, (rows, columns)) for a in (image, image**2, inside))
-    product = fft.irfft2(np.abs(f) ** 2, (rows, columns))
-    energy = fft.irfft2(g * np.conj(m), (rows, columns))
-    overlap = fft.irfft2(np.abs(m) ** 2, (rows, columns))
-    turned = energy[(-np.arange(rows)) % rows][:, (-np.arange(columns)) % columns]
+    steps = 2 if corrected.fine else 1  # per pixel
+    product, energy, overlap = (_back(a, columns, steps) for a in (np.abs(f) ** 2, g * np.conj(m), np.abs(m) ** 2))
+    turned = np.roll(energy[::-1, ::-1], 1, axis=(0, 1))
     enough = overlap > 0.3 * overlap[0, 0]
     alike = np.where(enough, product / np.sqrt(np.maximum(energy * turned, 1e-12 * energy[0, 0] ** 2 + 1e-30)), -1)
-    reach = int(min(reach_px / 2, min(corrected.shape) // 2 - 2))
+    reach = int(min(reach_px / 2, min(corrected.shape) // 2 - 2)) * steps
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     near = alike[y, x]
     top = near >= ALIKE
@@ -156,7 +163,18 @@ def possible_hops(
             bend = before - 2 * here + after
             place[axis] += 0.0 if bend >= 0 else float(0.5 * (before - after) / bend)
         hops.append(place)
-    return 2 * np.array(hops, np.float64).reshape(-1, 2)
+    return 2 / steps * np.array(hops, np.float64).reshape(-1, 2)
+
+
+def _back(spectrum: NDArray[Any], columns: int, steps: int) -> Image:
+    """Return the image of a half spectrum, sampled this many times per pixel."""
+    rows, half = spectrum.shape
+    if steps > 1:
+        wide = np.zeros((steps * rows, half), spectrum.dtype)
+        wide[: rows // 2], wide[-(rows // 2) :] = spectrum[: rows // 2], spectrum[-(rows // 2) :]
+        spectrum = wide
+    image: Image = fft.irfft2(spectrum, (steps * rows, steps * columns))
+    return image
 
 
 class Judge:

@@ -19,6 +19,7 @@ from esteemcore.register.lines import Frame, LineFit, make_frame
 from esteemcore.register.places import (
     STEADY,
     SURE,
+    TRIALS,
     consistent,
     doubt,
     foreign,
@@ -68,6 +69,9 @@ class Placement:
     begins : bool
         True for the first frame of the mean. It happens again if the first few frames turn out to fit nothing that
         comes after them: they are forgotten, and what was summed with them should be, too.
+    by_drift : bool
+        True where the image repeats itself and only the steady drift says which cell is right: a jump of exactly one
+        cell would go unnoticed.
     """
 
     shift: Floats
@@ -76,6 +80,7 @@ class Placement:
     accepted: bool
     reason: str
     begins: bool = False
+    by_drift: bool = False
 
 
 class LiveAlignment:
@@ -131,6 +136,7 @@ class LiveAlignment:
         self._likeness: list[float] = []
         self._deviations: list[float] = []
         self._doubtful, self._jumped, self._evidence = False, False, np.zeros((2, 0))
+        self._drifting, self._by_drift = 0.0, False
         self._judge: Judge | None = None
         self._judged, self._hops = 0, np.zeros((0, 2))
 
@@ -204,7 +210,7 @@ class LiveAlignment:
             self._chain.place, self._chain.velocity, self._chain.mean = chain
             if self._doubtful:
                 self._doubted += 1
-                if self._doubted > 1:
+                if self._doubted > 1 and not self._drifting:
                     self._chain.velocity = (new.shift - chain[0]) / max(steps, 1e-9)
                 self._chain.place = new.shift.copy()  # wherever that is: the drift goes on from there
             else:
@@ -227,7 +233,8 @@ class LiveAlignment:
 
     def _placement(self, frame: Frame, quality: float, reason: str, begins: bool = False) -> Placement:
         moved, quality = frame.moved, min(max(quality, 0.0), 1.0)
-        return Placement(moved.mean(axis=0), moved.astype(np.float32), quality, not reason, reason, begins)
+        by_drift = self._by_drift and not reason and not begins
+        return Placement(moved.mean(axis=0), moved.astype(np.float32), quality, not reason, reason, begins, by_drift)
 
     def _accept(self, frame: Frame) -> None:
         self._make_room(frame)
@@ -261,6 +268,7 @@ class LiveAlignment:
             return quality, foreign(quality, least)
         if reason := torn_reason(frame.chi):
             return quality, reason
+        self._by_drift = bool(len(self._hops))
         if not len(self._hops):
             return quality, ""
         self._jumped = False
@@ -271,9 +279,11 @@ class LiveAlignment:
         found = judge.ratios(images)
         if steady and not self._doubtful:
             ratio, power = found.ratio[0], found.power[0]
+            self._by_drift = ratio.min() < SURE
             if ratio.min() + STEADY >= SURE and consistent(ratio, power, STEADY):
                 return quality, ""
-        return quality, self._after_jump(frame, judge, corrected, found, steady)
+            self._drifting = STEADY
+        return quality, self._in_doubt(frame, judge, corrected, found, steady)
 
     def _is_steady(self, deviation_px: float) -> bool:
         """Return whether a frame lies where the drift so far leads."""
@@ -286,31 +296,38 @@ class LiveAlignment:
             self._deviations = [*self._deviations, deviation_px][-REMEMBERED:]
         return True
 
-    def _after_jump(self, frame: Frame, judge: Judge, corrected: Corrected, found: Ratios, steady: bool) -> str:
-        """Decide about a frame behind a jump: the evidence of all frames since then adds up until it is enough."""
+    def _in_doubt(self, frame: Frame, judge: Judge, corrected: Corrected, found: Ratios, steady: bool) -> str:
+        """Decide about a frame behind a jump, or one that speaks against the drift: what all frames since say adds up.
+
+        Until a frame jumps the drift so far stays evidence.
+        """
+        if not steady:
+            self._drifting = 0.0
         if not (steady and self._doubtful and len(self._evidence) and self._evidence.shape[1] == len(found.hops)):
             self._evidence = np.zeros((2, len(found.hops)))
         self._evidence += found.ratio[0], found.power[0]
-        self._doubtful = self._jumped = True
+        self._doubtful, self._jumped = True, not self._drifting
         ratio, power = self._evidence
-        if ratio.min() >= SURE and consistent(ratio, power, 0.0):
+        self._by_drift = ratio.min() < SURE
+        if ratio.min() + self._drifting >= SURE and consistent(ratio, power, self._drifting):
             self._doubtful = False
             return ""
-        best = int(ratio.argmin())
-        if ratio[best] < -SURE:
-            frame.shift = frame.shift + found.hops[best]
+        for h in np.argsort(ratio / np.maximum(power, 1.0))[:TRIALS]:  # -1 at the right one
+            if ratio[h] + self._drifting >= -SURE:
+                continue
+            frame.shift = frame.shift + found.hops[h]
             there = judge.ratios([corrected.image(frame, 1.0)])
             if there.ratio[0].min() >= SURE and consistent(there.ratio[0], there.power[0], 0.0):
-                self._doubtful = False
+                self._doubtful, self._jumped, self._by_drift = False, True, False
                 return ""
-            frame.shift = frame.shift - found.hops[best]
+            frame.shift = frame.shift - found.hops[h]
         return doubt(self._hops)
 
     def _reference(self, frame: Frame) -> tuple[Judge, Corrected]:
         """Return the judge of places, made anew when the mean has grown."""
         if self._judge is None or self.accepted >= GROWTH * self._judged:
             grid = self._fit.grid
-            self._corrected = Corrected(grid)
+            self._corrected = Corrected(grid, self._detail.blur_factor)
             total, weights = self._corrected.of_sums(grid.total, grid.weights)
             enough = 0.5 * float(weights.max())
             spectrum, known = self._corrected.detail(total, weights, enough)

@@ -60,10 +60,10 @@ class Verdict:
 
 
 class Places:
-    """Look at the frames of a fit, in time order, and decide."""
+    """Look at the frames of a fit, in time order, and decide; blurs are made smaller by ``blur_factor``."""
 
-    def __init__(self, fit: LineFit) -> None:
-        self.fit = fit
+    def __init__(self, fit: LineFit, blur_factor: float = 1.0) -> None:
+        self.fit, self._blur_factor = fit, blur_factor
         n = len(fit.frames)
         self.verdict = Verdict(np.zeros(n), [""] * n, 0, np.full(n, np.inf))
         self._images: list[tuple[Image, Image]] = []
@@ -100,7 +100,7 @@ class Places:
         return self.verdict
 
     def _spread(self) -> None:
-        self._corrected = Corrected(self.fit.grid)
+        self._corrected = Corrected(self.fit.grid, self._blur_factor)
         self._images = [self._corrected.image(f, g) for f, g in zip(self.fit.frames, self._gains, strict=True)]
 
     def _sum(self, members: list[int]) -> tuple[Image, Image]:

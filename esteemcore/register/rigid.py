@@ -10,13 +10,16 @@ from scipy import fft
 
 from esteemcore.register import _splat_kernels as kernels
 from esteemcore.register.grid import Image, gaussian_taps
+from esteemcore.register.period import Periods
 
 Spectrum = NDArray[np.complex64]
 
 SMOOTH_PX = 1.2
 """Blur of the frames before they are correlated, in px."""
 LOOSE_PX = 6.0
-"""How far a frame may lie from where the drift so far puts it, one standard deviation in px."""
+"""How far a frame may lie from where the drift so far puts it, one standard deviation in px,"""
+LOOSE_PERIODS = 0.5
+"""and in periods of the strongest wave: on a lattice the next cell must be much less likely than this one."""
 MEMORY = 0.9
 """How much the running mean keeps with every frame."""
 
@@ -47,6 +50,7 @@ class Correlator:
         high_pass = 1 - np.exp(-0.5 * square / 0.004**2)
         self.band: Image = (np.exp(-2 * np.pi**2 * SMOOTH_PX**2 * square) * high_pass).astype(np.float32)
         self._taps = gaussian_taps(SMOOTH_PX)
+        self.periods = Periods(self.frequency_y, self.frequency_x, self.band)
         self.delay_y = fft.fftfreq(shape[0], 1 / shape[0])[:, None]
         self.delay_x = fft.fftfreq(shape[1], 1 / shape[1])[None]
 
@@ -131,6 +135,7 @@ class Chain:
         self.place = np.zeros(2)
         self.velocity = np.zeros(2)
         self.likeness: list[float] = []
+        self.loose_px = LOOSE_PX
         self._placed = 0
 
     def expected(self, steps: float = 1.0) -> NDArray[np.float64]:
@@ -149,9 +154,10 @@ class Chain:
         """
         if self.mean is None:
             self.mean, self._placed = spectrum.copy(), 1
+            self._look()
             return self.place, 1.0
         expected = self.expected(steps)
-        place, like = self.correlator.peak(self.mean, spectrum, expected, LOOSE_PX)
+        place, like = self.correlator.peak(self.mean, spectrum, expected, self.loose_px)
         usual = float(np.median(self.likeness)) if self.likeness else 0.0
         if like < 0.5 * usual and len(self.likeness) > 1:
             self.place = expected
@@ -162,7 +168,14 @@ class Chain:
         self.mean = MEMORY * self.mean + self.correlator.moved(spectrum, place)
         self.place = place
         self._placed += 1
+        if self._placed & (self._placed - 1) == 0:  # 2, 4, 8, ...: waves stand out more and more
+            self._look()
         return place, like
+
+    def _look(self) -> None:
+        """Learn from the mean how far a frame may lie from where it is expected."""
+        if self.mean is not None:
+            self.loose_px = min(LOOSE_PX, LOOSE_PERIODS * self.correlator.periods.strongest(self.mean))
 
 
 def place_frames(correlator: Correlator, spectra: Sequence[Spectrum | None]) -> NDArray[np.float64]:

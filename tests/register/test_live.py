@@ -190,3 +190,51 @@ def test_a_frame_that_seems_to_have_no_noise_breaks_nothing() -> None:
         judge = hops.Judge(corrected, total, weights, np.array([[6.0, 0.0]]), noise, 0.0, 0.3, enough)
         assert np.isfinite(judge._power).all()
         assert np.isfinite(judge._expected).all()
+
+
+def fine(perfect: bool, seed: int, dose: float, jump_cells: float = 0.0, n: int = 16):
+    """A drifting lattice of 5 px cells; behind frame 9 it lies ``jump_cells`` cells farther along its axis."""
+    rng = np.random.default_rng(seed)
+    scene = make.lattice(SHAPE, 5.0, vacancies=0.0 if perfect else 0.03, boundary=not perfect, width=1.0, seed=seed)
+    moved = make.drift(n, SHAPE[0], (0.2, -0.2)) + make.jitter(rng, n, SHAPE[0], 0.3)
+    angle = np.deg2rad(7.0)
+    moved[10:] += jump_cells * 5.0 * np.array([np.cos(angle), np.sin(angle)])
+    return make.sample(scene, moved, SHAPE, dose, seed), moved.mean(axis=1)
+
+
+def off(found: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Distances in px of places from where they should be, as seen from the first one."""
+    return np.hypot(*(found - true - (found[0] - true[0])).T)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_fine_perfect_lattice_is_followed_along_its_drift(seed) -> None:
+    frames, true = fine(True, seed, 1.0)
+    live, tracker = register.LiveAlignment(SHAPE), register.DriftTracker()
+    placed = [live.update(frame) for frame in frames]
+    assert not any(p.begins for p in placed[1:])
+    good = np.array([p.accepted for p in placed])
+    assert good.mean() > 0.6
+    assert off(np.array([p.shift for p in placed])[good], true[good]).max() < 0.4
+    assert all(p.by_drift for p in placed[4:] if p.accepted)  # nothing in the image tells cells apart
+    assert off(np.array([tracker.update(frame) for frame in frames]), true).max() < 0.5
+
+
+def test_on_a_fine_lattice_with_landmarks_a_jump_of_one_cell_is_seen() -> None:
+    frames, true = fine(False, 1, 4.0, jump_cells=1.0)
+    live = register.LiveAlignment(SHAPE)
+    placed = [live.update(frame) for frame in frames]
+    good = np.array([p.accepted for p in placed])
+    assert good[4:10].all()
+    assert good[10:].sum() >= 4
+    assert not any(p.by_drift for p in placed[4:] if p.accepted)
+    assert off(np.array([p.shift for p in placed])[good], true[good]).max() < 0.4
+
+
+def test_on_a_perfect_lattice_a_jump_of_half_a_cell_is_not_sure() -> None:
+    frames, _ = fine(True, 0, 4.0, jump_cells=0.5)
+    live = register.LiveAlignment(SHAPE)
+    placed = [live.update(frame) for frame in frames]
+    assert all(p.accepted for p in placed[:10])
+    assert not any(p.accepted for p in placed[10:])
+    assert "ambiguous" in placed[10].reason
