@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from known_spectra import angles
+from known_spectra import angles, phases
+from scipy.ndimage import gaussian_filter
 from test_unmix import mixture
 
 from esteemcore import spectral
@@ -51,3 +52,15 @@ def test_order_of_the_pixels_and_scale_of_the_data_do_not_matter(rng) -> None:
     np.testing.assert_allclose(three.spectra, one.spectra, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(two.abundances.reshape(3, -1), one.abundances.reshape(3, -1)[:, order], rtol=1e-6)
     np.testing.assert_allclose(three.abundances, 10 * one.abundances, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_where_no_pixel_may_be_pure_the_notes_say_so(seed) -> None:
+    rng = np.random.default_rng(seed)
+    spectra = 2e4 * phases(rng, 3, 150)
+    fields = gaussian_filter(rng.standard_normal((48, 48, 3)), (4, 4, 0), mode="wrap")
+    fields /= fields.std(axis=(0, 1))
+    for slope, pure in ((8.0, True), (1.2, False)):
+        share = np.exp(slope * fields)
+        result = spectral.unmix(rng.poisson(share / share.sum(axis=-1, keepdims=True) @ spectra), 3, method="spa")
+        assert any("no pixel is pure" in note for note in result.notes) != pure, result.notes

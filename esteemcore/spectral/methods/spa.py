@@ -17,6 +17,9 @@ SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 ERRORS = 3.0
 """A mean of more pixels is preferred as long as it is not less pure by so many standard errors of the best one."""
 
+FEW = 0.2
+"""Where phases are pure, the pixels as pure as the purest ones, of all phases together, are a larger share of all."""
+
 ROUNDS = 5
 """How often each corner is looked for anew, given the others."""
 
@@ -29,7 +32,7 @@ def spa(problem: Problem) -> Factors:
     Then each corner is replaced by the mean of the pixels that lie farthest from the plane through the other corners.
     They are chosen by the even channels and averaged in the odd ones and the other way round, as the farthest of noisy
     points otherwise are those with the most noise. As many are averaged as leave the mean as pure as the purest one,
-    within its standard errors.
+    within its standard errors. Where these are few, the notes say that there may be no pure pixels at all.
 
     References
     ----------
@@ -42,20 +45,31 @@ def spa(problem: Problem) -> Factors:
     work = problem.steps(ROUNDS + 2)
     cloud = points(problem)
     work.step()
-    corners = purest_corners(problem, cloud, work)
+    pixels = _Pixels.of(problem, cloud)
+    corners = _corners(problem, cloud, pixels, work)
     result = unmixed(problem, cloud, corners)
     work.step()
-    return result
+    share = _share_at(pixels, corners, 0 if problem.known is None else len(problem.known))
+    if problem.n < 3 or share >= FEW:
+        return result
+    note = (
+        f"only {share:.0%} of the pixels are as pure as the purest ones: if no pixel is pure, so are these spectra "
+        "not; compare method='nmf' and 'mvsa', which look beyond them"
+    )
+    return dataclasses.replace(result, notes=(note,))
 
 
 def purest_corners(problem: Problem, cloud: Points, work: Progress | None = None) -> NDArray[np.float64]:
     """Return the corners (n, n), the known ones first; counts `ROUNDS` steps."""
-    pixels = _Pixels.of(problem, cloud)
+    return _corners(problem, cloud, _Pixels.of(problem, cloud), work)
+
+
+def _corners(problem: Problem, cloud: Points, pixels: _Pixels, work: Progress | None) -> NDArray[np.float64]:
     known = None if problem.known is None else cloud.places_of(problem.known)
     corners = _successive(pixels, problem.n, known)
     for _ in range(ROUNDS):
         for k in range(0 if known is None else len(known), problem.n):
-            corners[k] = _purest(pixels, *_normal(corners, k))
+            corners[k], _ = _purest(pixels, *_normal(corners, k))
         if work is not None:
             work.step()
     return corners
@@ -88,12 +102,19 @@ def _successive(pixels: _Pixels, n: int, known: NDArray[np.float64] | None) -> N
         # noise of the halves is independent: its product is zero on average, and a spike is in one of them only
         best = int((left[0] * left[1]).sum(axis=1).argmax())
         direction = left[0][best] + left[1][best]
-        corners.append(_purest(pixels, origin, direction / max(float(np.linalg.norm(direction)), 1e-300)))
+        corners.append(_purest(pixels, origin, direction / max(float(np.linalg.norm(direction)), 1e-300))[0])
     return np.array(corners)
 
 
-def _purest(pixels: _Pixels, origin: NDArray[np.float64], normal: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean of the pixels that lie farthest from a plane through `origin`."""
+def _share_at(pixels: _Pixels, corners: NDArray[np.float64], known: int) -> float:
+    """Return the share of the pixels that are averaged for all corners together, but for the known ones."""
+    return sum(_purest(pixels, *_normal(corners, k))[1] for k in range(known, len(corners))) / len(pixels.size)
+
+
+def _purest(
+    pixels: _Pixels, origin: NDArray[np.float64], normal: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], int]:
+    """Return the mean of the pixels that lie farthest from a plane through `origin`, and how many these are."""
     halves, size = pixels.scores, pixels.size
     difference = (halves[0] - halves[1]) @ normal
     noise = float(difference @ difference) / 4 / float(size.sum())  # variance of both halves, of unit intensity
@@ -108,8 +129,8 @@ def _purest(pixels: _Pixels, origin: NDArray[np.float64], normal: NDArray[np.flo
     distance, error = (means - origin) @ normal, np.sqrt(2 * noise / weight)
     best = int((distance - ERRORS * error).argmax())
     near = distance >= distance[best] - ERRORS * error[best] - 1e-9 * abs(distance[best])
-    chosen: NDArray[np.float64] = means[np.flatnonzero(near)[-1]]
-    return chosen
+    last = int(np.flatnonzero(near)[-1])
+    return means[last], int(numbers[last])
 
 
 def _normal(corners: NDArray[np.float64], k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
