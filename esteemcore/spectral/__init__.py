@@ -6,6 +6,8 @@ from esteemcore.spectral.background import BackgroundRemoved, EdgeMap, edge_map,
 from esteemcore.spectral.cliff_lorimer import MeasuredComposition, cliff_lorimer
 from esteemcore.spectral.element_lines import ElementLines, element_lines
 from esteemcore.spectral.meter import ComponentMeter
+from esteemcore.spectral.online import OnlineComponents, OnlineNmf, OnlinePca
+from esteemcore.spectral.online_sums import spectra_chunk
 from esteemcore.spectral.pca import PrincipalComponents, pca
 from esteemcore.spectral.rank import Rank, estimate_rank
 from esteemcore.spectral.thickness import RelativeThickness, relative_thickness
@@ -23,6 +25,9 @@ __all__ = [
     "EnergyAlignment",
     "MeasuredComposition",
     "MethodAgreement",
+    "OnlineComponents",
+    "OnlineNmf",
+    "OnlinePca",
     "PrincipalComponents",
     "Rank",
     "RelativeThickness",
@@ -39,6 +44,7 @@ __all__ = [
     "pca",
     "relative_thickness",
     "remove_background",
+    "spectra_chunk",
     "uncertainty",
     "unmix",
 ]
