@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
-from esteemcore.diffraction._score_kernels import sum_disk, sum_rows
+from esteemcore.diffraction._score_kernels import sum_columns, sum_disk
 
 TILT_SD = 0.2
 """Spread of the gradient across the beam (change from centre to edge over the mean)."""
@@ -22,9 +22,9 @@ def brightest_disks(frames, y0, x0, search, span, out):
     n, ky, kx = frames.shape
     reach = span.shape[0] // 2
     pad = reach + 1
-    prefix = np.zeros((ky + 2 * pad, kx + 2 * pad + 1), np.int64)
+    prefix = np.zeros((ky + 2 * pad + 1, kx + 2 * pad), np.int64)
     for k in range(n):
-        sum_rows(frames[k], pad, prefix)
+        sum_columns(frames[k], pad, prefix)
         most, equal, sum_y, sum_x = -1, 0, 0.0, 0.0
         for y in range(max(0, y0 - search), min(ky, y0 + search + 1)):
             for x in range(max(0, x0 - search), min(kx, x0 + search + 1)):

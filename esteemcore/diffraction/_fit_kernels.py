@@ -10,8 +10,17 @@ from numba import njit
 PARAMETERS = 7
 """Background, height, two tilts, slope of the background, two coordinates; the place last, to tell it from the rest."""
 
-ROW_RESIDUAL, ROW_U, ROW_V, ROW_STEEP, ROW_FALLING, ROW_WEIGHT = range(2 * PARAMETERS, 2 * PARAMETERS + 6)
-"""Rows of the work space behind the derivatives and those over the rates."""
+ROW_RESIDUAL = PARAMETERS
+"""Row of the residuals, behind the derivatives."""
+
+ROW_OVER = PARAMETERS + 1
+"""First row of the derivatives over the rates."""
+
+AT_ONCE = 32
+"""Pixels that the vector instructions of a loop work on at once."""
+
+ROW_U, ROW_V, ROW_STEEP, ROW_FALLING, ROW_WEIGHT = range(ROW_OVER + PARAMETERS, ROW_OVER + PARAMETERS + 5)
+"""Rows of the work space behind them."""
 
 WORK_ROWS = 2 * PARAMETERS + 6
 """Rows of the work space."""
@@ -21,8 +30,18 @@ LEAST_RATE = np.float32(1e-3)
 
 
 @njit(cache=True, nogil=True)
-def gather(frame, valid, y0, x0, reach, ys, xs, counts):
-    """Copy the valid pixels within `reach` of a place and return their number; coordinates relative to the place."""
+def padded(n):
+    """Return the number of pixels that the loops run over: a multiple of what they do at once, so that none is left."""
+    return (n + AT_ONCE - 1) // AT_ONCE * AT_ONCE
+
+
+@njit(cache=True, nogil=True)
+def gather(frame, valid, y0, x0, reach, window):
+    """Copy the valid pixels within `reach` of a place and return their number.
+
+    ``window`` (4, pixels) gets the coordinates relative to the place (y, x), the counts, and 0 for other disks; what
+    follows up to the padded number is 0.
+    """
     rows, columns = frame.shape
     n = 0
     limit = reach * reach
@@ -31,32 +50,55 @@ def gather(frame, valid, y0, x0, reach, ys, xs, counts):
         for x in range(max(0, x0 - r), min(columns, x0 + r + 1)):
             dy, dx = y - y0, x - x0
             if dy * dy + dx * dx <= limit and valid[y, x]:
-                ys[n], xs[n], counts[n] = dy, dx, frame[y, x]
+                window[0, n], window[1, n], window[2, n] = dy, dx, frame[y, x]
                 n += 1
+    for k in range(n, padded(n)):
+        window[0, k] = window[1, k] = window[2, k] = 0
+    for k in range(padded(n)):
+        window[3, k] = 0
+    return n
+
+
+@njit(cache=True, nogil=True)
+def gather_whole(frame, y0, x0, span, whole, window):
+    """Do the same where all pixels are on the detector and valid.
+
+    ``span`` holds the half widths of the rows, ``whole`` (2, pixels) the coordinates of all of them.
+    """
+    n = 0
+    for j in range(span.shape[0]):
+        half, y = span[j], y0 + j - span.shape[0] // 2
+        for x in range(x0 - half, x0 + half + 1):
+            window[2, n] = frame[y, x]
+            n += 1
+    for k in range(n, padded(n)):
+        window[2, k] = 0
+    for k in range(padded(n)):
+        window[0, k], window[1, k], window[3, k] = whole[0, k], whole[1, k], 0
     return n
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def disk_rates(ys, xs, n, cy, cx, radius, edge, to_circle, height, out):
-    """Add the rates of a flat disk to ``out``; the edge is a smooth step of width `edge`."""
+def add_disk(window, n, cy, cx, radius, edge, to_circle, height):
+    """Add the rates of a flat disk to those of other disks; the edge is a smooth step of width `edge`."""
     a, b = np.float32(to_circle[0, 0]), np.float32(to_circle[0, 1])
     c, d = np.float32(to_circle[1, 0]), np.float32(to_circle[1, 1])
     y0, x0, top = np.float32(cy), np.float32(cx), np.float32(radius / edge + 0.5)
     inverse, high = np.float32(1 / edge), np.float32(height)
     zero, one, two, three = np.float32(0), np.float32(1), np.float32(2), np.float32(3)
-    for k in range(n):
-        dy, dx = ys[k] - y0, xs[k] - x0
+    for k in range(padded(n)):
+        dy, dx = window[0, k] - y0, window[1, k] - x0
         u, v = a * dy + b * dx, c * dy + d * dx
         s = min(max(top - math.sqrt(u * u + v * v) * inverse, zero), one)
-        out[k] += high * s * s * (three - two * s)
+        window[3, k] += high * s * s * (three - two * s)
 
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _derivatives(ys, xs, counts, others, n, p, outward, radius, edge, to_circle, work):
+def _derivatives(window, n, p, outward, radius, edge, to_circle, work):
     """Write the derivatives of the rates, the same over the rates, and the residuals of all pixels to ``work``.
 
     The background grows as (1 + slope * out / 4)^4, which is nearly an exponential, and is never negative. Many short
-    loops over few rows, because the compiler turns only those into vector instructions.
+    loops over few rows, because the compiler turns only those into vector instructions. The padding has no weight.
     """
     a, b = np.float32(to_circle[0, 0]), np.float32(to_circle[0, 1])
     c, d = np.float32(to_circle[1, 0]), np.float32(to_circle[1, 1])
@@ -67,84 +109,87 @@ def _derivatives(ys, xs, counts, others, n, p, outward, radius, edge, to_circle,
     inverse, per_radius = np.float32(1 / edge), np.float32(1 / radius)
     zero, one, two, three, six = np.float32(0), np.float32(1), np.float32(2), np.float32(3), np.float32(6)
     tiny, least = np.float32(1e-12), LEAST_RATE
-    grown, disk, sloping, residual = work[0], work[1], work[4], work[ROW_RESIDUAL]
-    us, vs, steep, falling, inverse_rate = (
-        work[ROW_U],
-        work[ROW_V],
-        work[ROW_STEEP],
-        work[ROW_FALLING],
-        work[ROW_WEIGHT],
-    )
-    for k in range(n):
-        us[k] = a * (ys[k] - y0) + b * (xs[k] - x0)
-    for k in range(n):
-        vs[k] = c * (ys[k] - y0) + d * (xs[k] - x0)
-    for k in range(n):
-        r = math.sqrt(us[k] * us[k] + vs[k] * vs[k] + tiny)
+    flat_y, flat_x = tilt_u * a + tilt_v * c, tilt_u * b + tilt_v * d
+    m = padded(n)
+    for k in range(m):
+        dy, dx = window[0, k] - y0, window[1, k] - x0
+        work[ROW_U, k] = a * dy + b * dx
+        work[ROW_V, k] = c * dy + d * dx
+    for k in range(m):
+        u, v = work[ROW_U, k], work[ROW_V, k]
+        r = math.sqrt(u * u + v * v + tiny)
         s = min(max(top - r * inverse, zero), one)
-        disk[k] = s * s * (three - two * s)
-        steep[k] = six * s * (one - s) * inverse / r
-    for k in range(n):
-        out = ey * ys[k] + ex * xs[k]
+        work[1, k] = s * s * (three - two * s)
+        work[ROW_STEEP, k] = six * s * (one - s) * inverse / r
+    for k in range(m):
+        out = ey * window[0, k] + ex * window[1, k]
         root = one + quarter * out
         cube = root * root * root
-        grown[k] = max(cube * root, tiny)
-        sloping[k] = background * cube * out
-    for k in range(n):
-        structure = height + tilt_u * us[k] + tilt_v * vs[k]
-        inverse_rate[k] = one / max(background * grown[k] + structure * disk[k] + others[k], least)
-    for k in range(n):
-        falling[k] = (height + tilt_u * us[k] + tilt_v * vs[k]) * steep[k]
-    for k in range(n):
-        residual[k] = counts[k] - one / inverse_rate[k]
-    along_u, along_v, by_y, by_x = work[2], work[3], work[5], work[6]
-    for k in range(n):
-        along_u[k] = disk[k] * us[k] * per_radius
-    for k in range(n):
-        along_v[k] = disk[k] * vs[k] * per_radius
-    flat_y, flat_x = tilt_u * a + tilt_v * c, tilt_u * b + tilt_v * d
-    for k in range(n):
-        by_y[k] = falling[k] * (us[k] * a + vs[k] * c) - disk[k] * flat_y
-    for k in range(n):
-        by_x[k] = falling[k] * (us[k] * b + vs[k] * d) - disk[k] * flat_x
+        work[0, k] = max(cube * root, tiny)
+        work[4, k] = background * cube * out
+    for k in range(m):
+        structure = height + tilt_u * work[ROW_U, k] + tilt_v * work[ROW_V, k]
+        rate = max(background * work[0, k] + structure * work[1, k] + window[3, k], least)
+        work[ROW_WEIGHT, k] = one / rate
+        work[ROW_RESIDUAL, k] = window[2, k] - rate
+        work[ROW_FALLING, k] = structure * work[ROW_STEEP, k]
+    for k in range(n, m):
+        work[ROW_WEIGHT, k] = zero
+    for k in range(m):
+        work[2, k] = work[1, k] * work[ROW_U, k] * per_radius
+        work[3, k] = work[1, k] * work[ROW_V, k] * per_radius
+    for k in range(m):
+        u, v, falling, disk = work[ROW_U, k], work[ROW_V, k], work[ROW_FALLING, k], work[1, k]
+        work[5, k] = falling * (u * a + v * c) - disk * flat_y
+        work[6, k] = falling * (u * b + v * d) - disk * flat_x
     for i in range(PARAMETERS):
-        row, over = work[i], work[PARAMETERS + i]
-        for k in range(n):
-            over[k] = row[k] * inverse_rate[k]
+        for k in range(m):
+            work[ROW_OVER + i, k] = work[i, k] * work[ROW_WEIGHT, k]
 
 
 @njit(cache=True, nogil=True, fastmath=True)
+def _four_products(work, one, first, m):
+    """Return the sums of the products of one row with four rows in sequence."""
+    s = t = u = v = np.float32(0)
+    for k in range(m):
+        a = work[one, k]
+        s += a * work[first, k]
+        t += a * work[first + 1, k]
+        u += a * work[first + 2, k]
+        v += a * work[first + 3, k]
+    return s, t, u, v
+
+
+@njit(cache=True, nogil=True)
 def _products(work, n, normal, gradient):
     """Write the normal matrix (lower triangle) and the gradient of the log-likelihood."""
-    residual = work[ROW_RESIDUAL]
+    m = padded(n)
     for i in range(PARAMETERS):
-        row = work[PARAMETERS + i]
-        total = np.float32(0)
-        for k in range(n):
-            total += row[k] * residual[k]
-        gradient[i] = total
-        for j in range(i + 1):
-            other = work[j]
-            total = np.float32(0)
-            for k in range(n):
-                total += row[k] * other[k]
-            normal[i, j] = total
+        s, t, u, v = _four_products(work, ROW_OVER + i, 0, m)
+        normal[i, 0], normal[i, 1], normal[i, 2], normal[i, 3] = s, t, u, v
+        if i >= 4:
+            s, t, u, v = _four_products(work, ROW_OVER + i, 4, m)  # the residuals follow the derivatives
+            normal[i, 4], normal[i, 5], normal[i, 6], gradient[i] = s, t, u, v
+    s, t, u, v = _four_products(work, ROW_RESIDUAL, ROW_OVER, m)
+    gradient[0], gradient[1], gradient[2], gradient[3] = s, t, u, v
 
 
 @njit(cache=True, nogil=True)
 def _cholesky(normal):
     """Replace the lower triangle of a matrix by its Cholesky factor; False if it has none."""
-    for i in range(PARAMETERS):
-        for j in range(i + 1):
+    for j in range(PARAMETERS):
+        left = normal[j, j]
+        for k in range(j):
+            left -= normal[j, k] * normal[j, k]
+        if left <= 1e-12:
+            return False
+        normal[j, j] = math.sqrt(left)
+        inverse = 1 / normal[j, j]
+        for i in range(j + 1, PARAMETERS):
             total = normal[i, j]
             for k in range(j):
                 total -= normal[i, k] * normal[j, k]
-            if i == j:
-                if total <= 1e-12:
-                    return False
-                normal[i, i] = math.sqrt(total)
-            else:
-                normal[i, j] = total / normal[j, j]
+            normal[i, j] = total * inverse
     return True
 
 
@@ -164,21 +209,17 @@ def _solve(factor, vector):
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def _radius_step(work, n, factor, vector):
     """Return by how much the radius should grow, and the information on it with all other parameters free."""
-    widening, us, vs, falling = work[ROW_STEEP], work[ROW_U], work[ROW_V], work[ROW_FALLING]
-    for k in range(n):
-        widening[k] = falling[k] * math.sqrt(us[k] * us[k] + vs[k] * vs[k])
-    for i in range(PARAMETERS):
-        row = work[PARAMETERS + i]
-        total = np.float32(0)
-        for k in range(n):
-            total += row[k] * widening[k]
-        vector[i] = total
+    m = padded(n)
     slope, information = np.float32(0), np.float32(0)
-    residual, inverse_rate = work[ROW_RESIDUAL], work[ROW_WEIGHT]
-    for k in range(n):
-        w = widening[k] * inverse_rate[k]
-        slope += residual[k] * w
-        information += widening[k] * w
+    for k in range(m):
+        u, v = work[ROW_U, k], work[ROW_V, k]
+        widening = work[ROW_FALLING, k] * math.sqrt(u * u + v * v)
+        work[ROW_STEEP, k] = widening
+        w = widening * work[ROW_WEIGHT, k]
+        slope += work[ROW_RESIDUAL, k] * w
+        information += widening * w
+    vector[0], vector[1], vector[2], vector[3] = _four_products(work, ROW_STEEP, ROW_OVER, m)
+    _, vector[4], vector[5], vector[6] = _four_products(work, ROW_STEEP, ROW_OVER + 3, m)
     whole = float(information)
     for i in range(PARAMETERS):  # what the other parameters explain of it, by forward substitution
         for k in range(i):
@@ -189,34 +230,59 @@ def _radius_step(work, n, factor, vector):
     return slope / whole, whole
 
 
+@njit(cache=True, nogil=True, fastmath=True)
+def center_of_counts(window, n, radius, background):
+    """Return how far the centre of the counts above the background lies from the place, at most 2 px either way."""
+    total = sum_y = sum_x = np.float32(0)
+    limit, level, zero = np.float32((radius + 1) ** 2), np.float32(background), np.float32(0)
+    for k in range(n):
+        dy, dx = window[0, k], window[1, k]
+        value = window[2, k] - level if dy * dy + dx * dx <= limit else zero
+        total += value
+        sum_y += value * dy
+        sum_x += value * dx
+    if total <= 0:
+        return 0.0, 0.0
+    return min(max(sum_y / total, -2.0), 2.0), min(max(sum_x / total, -2.0), 2.0)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def first_guess(window, n, start, prior, radius, p):
+    """Write to ``p`` where a fit starts; ``start``: height, and the place relative to the window."""
+    y0, x0, limit = np.float32(start[1]), np.float32(start[2]), np.float32((radius + 1.2) ** 2)
+    beyond = pixels = np.float32(0)
+    one, zero = np.float32(1), np.float32(0)
+    for k in range(n):
+        dy, dx = window[0, k] - y0, window[1, k] - x0
+        outside = one if dy * dy + dx * dx > limit else zero
+        beyond += outside * (window[2, k] - window[3, k])
+        pixels += outside
+    p[0] = max(beyond / max(pixels, 1), 0.01)
+    p[1] = max(start[0], 0.02)
+    p[2], p[3], p[4] = prior[0] * p[1], prior[1] * p[1], prior[2]
+    p[5], p[6] = start[1], start[2]
+
+
 @njit(cache=True, nogil=True)
-def fit_disk(ys, xs, counts, others, n, start, outward, prior, prior_sd, look, work, p, result):
-    """Fit a disk to pixels by Fisher scoring; ``start``: height, and the place relative to the window.
+def fit_disk(window, n, outward, prior, prior_sd, radius, edge, to_circle, near, iterations, work, normal, p, result):
+    """Fit a disk to pixels by Fisher scoring, from ``p`` on: see `PARAMETERS`, the place relative to the window.
 
     The tilts, in units of the height, and the relative slope of the background along ``outward`` (2,) have a Gaussian
-    prior ``prior`` (3,), ``prior_sd`` (3,). Writes to ``p`` what is fitted, and to ``result`` the variance of the place
-    along rows and columns, the step of the radius that the counts ask for with its information, and the variances of
-    tilts and slope.
+    prior ``prior`` (3,), ``prior_sd`` (3,). The last step is one of the place by less than `near` standard errors, for
+    the counts do not say more: the likeliest place is no truer than one that is close to it. ``work`` and ``normal``
+    (8, 7) are scratch memory. Writes to ``p`` what is fitted, and to ``result`` the variance of the place along rows
+    and columns, the step of the radius that the counts ask for with its information, and the variances of tilts and
+    slope.
 
     Returns
     -------
     bool
         False where the counts do not determine a place within half a radius of the start.
     """
-    radius = look.radius
-    normal, gradient = np.empty((PARAMETERS, PARAMETERS)), np.empty(PARAMETERS)
-    y0, x0 = start[1], start[2]
-    beyond, pixels = 0.0, 0
-    for k in range(n):
-        if (ys[k] - y0) ** 2 + (xs[k] - x0) ** 2 > (radius + 1.2) ** 2:
-            beyond += counts[k] - others[k]
-            pixels += 1
-    p[0] = max(beyond / max(pixels, 1), 0.01)
-    p[1] = max(start[0], 0.02)
-    p[2], p[3], p[4] = prior[0] * p[1], prior[1] * p[1], prior[2]
-    p[5], p[6] = y0, x0
-    for _ in range(look.iterations):
-        _derivatives(ys, xs, counts, others, n, p, outward, radius, look.edge, look.to_circle, work)
+    gradient = normal[PARAMETERS]
+    y0, x0, last_y, last_x = p[5], p[6], 0.0, 0.0
+    for _ in range(iterations):
+        _derivatives(window, n, p, outward, radius, edge, to_circle, work)
         _products(work, n, normal, gradient)
         for i in range(3):
             unit = p[1] if i < 2 else 1.0
@@ -228,18 +294,26 @@ def fit_disk(ys, xs, counts, others, n, start, outward, prior, prior_sd, look, w
         if not _cholesky(normal):
             return False
         _solve(normal, gradient)
+        along = gradient[5] * last_y + gradient[6] * last_x
+        before = last_y * last_y + last_x * last_x
+        if along < -0.2 * before:  # to and fro: with few counts a whole step goes too far
+            shorter = before / (before - along)
+            for i in range(PARAMETERS):
+                gradient[i] *= shorter
         far = max(abs(gradient[5]), abs(gradient[6]))
         if far > 1.0:
             gradient[5] /= far
             gradient[6] /= far
         for i in range(PARAMETERS):
             p[i] += gradient[i]
+        last_y, last_x = gradient[5], gradient[6]
+        y_deviations, x_deviations = normal[5, 5] * last_y + normal[6, 5] * last_x, normal[6, 6] * last_x
         p[0] = max(p[0], 3 * LEAST_RATE)
         p[1] = max(p[1], 0.01)
         p[4] = min(max(p[4], -0.4), 0.4)
         if (p[5] - y0) ** 2 + (p[6] - x0) ** 2 > 0.25 * radius * radius:
             return False
-        if far < 0.01:
+        if y_deviations * y_deviations + x_deviations * x_deviations < near * near:
             break
     a, b, c = normal[5, 5], normal[6, 5], normal[6, 6]
     result[0] = (c * c + b * b) / (a * a * c * c)

@@ -8,11 +8,28 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from esteemcore.diffraction._fit_kernels import PARAMETERS, WORK_ROWS, disk_rates, fit_disk, gather
-from esteemcore.diffraction._score_kernels import best_places, score_frame, stands_out, sum_disk, sum_rows
+from esteemcore.diffraction._event_kernels import sum_events
+from esteemcore.diffraction._fit_kernels import (
+    AT_ONCE,
+    PARAMETERS,
+    WORK_ROWS,
+    add_disk,
+    center_of_counts,
+    first_guess,
+    fit_disk,
+    gather,
+    gather_whole,
+)
+from esteemcore.diffraction._score_kernels import best_places, score_sums, stands_out, sum_columns, sum_disks
 
 COLUMNS = 12
 """Numbers in a row: y, x, intensity, sigma, score, background, two tilts, slope, their errors, radius."""
+
+FEW = 0.05
+"""Share of the pixels with electrons up to which these are quicker summed one by one than the frame as a whole."""
+
+NEAR = 0.2
+"""A step of the place shorter than this, in standard errors of the place, is the last one of a fit."""
 
 WHOLE = 0.99
 """Share of a disk on the detector from which on the centre of its counts is believed without a fit."""
@@ -31,14 +48,15 @@ class Scratch(NamedTuple):
     ring: Any
     window: Any
     work: Any
+    normal: Any
 
 
 @njit(cache=True, nogil=True)
 def make_scratch(ky, kx, zero, look):
     """Return scratch memory for frames (ky, kx) whose sums have the dtype of ``zero``."""
-    size = (2 * int(look.reach) + 1) ** 2
+    size = (2 * int(look.reach) + 1) ** 2 + AT_ONCE
     return Scratch(
-        np.full((ky + 2 * look.pad, kx + 2 * look.pad + 1), zero),
+        np.full((ky + 2 * look.pad + 1, kx + 2 * look.pad), zero),
         np.full((ky, kx), zero),
         np.full((ky, kx), zero),
         np.zeros((ky, kx)),
@@ -48,89 +66,96 @@ def make_scratch(ky, kx, zero, look):
         np.empty(128),
         np.empty((4, size), np.float32),
         np.empty((WORK_ROWS, size), np.float32),
+        np.empty((PARAMETERS + 1, PARAMETERS)),
     )
 
 
 @njit(cache=True, nogil=True)
-def _centroid(ys, xs, counts, n, radius, background):
-    """Return how far the centre of the counts above the background lies from the place, at most 2 px either way."""
-    total, sum_y, sum_x = 0.0, 0.0, 0.0
-    limit = (radius + 1) ** 2
-    for k in range(n):
-        if ys[k] * ys[k] + xs[k] * xs[k] <= limit:
-            value = counts[k] - background
-            total += value
-            sum_y += value * ys[k]
-            sum_x += value * xs[k]
-    if total <= 0:
-        return 0.0, 0.0
-    return min(max(sum_y / total, -2.0), 2.0), min(max(sum_x / total, -2.0), 2.0)
-
-
-@njit(cache=True, nogil=True)
-def _known_inside(y, x, center_y, center_x, look, mean, sd):
-    """Write what is known about the inside of the reflection at a place."""
-    nearest, which = 0.25 * look.radius * look.radius, -1
-    known = look.reflections
+def _known_inside(y, x, radius, known, inside, inside_sd, usual_sd, mean, sd):
+    """Write what is known about the inside of the reflection at a place relative to the direct beam."""
+    nearest, which = 0.25 * radius * radius, -1
     for i in range(known.shape[0]):
-        distance = (y - center_y - known[i, 0]) ** 2 + (x - center_x - known[i, 1]) ** 2
+        distance = (y - known[i, 0]) ** 2 + (x - known[i, 1]) ** 2
         if distance < nearest:
             nearest, which = distance, i
     for i in range(3):
-        mean[i] = look.inside[which, i] if which >= 0 else 0.0
-        sd[i] = look.inside_sd[which, i] if which >= 0 else look.usual_sd[i]
+        mean[i] = inside[which, i] if which >= 0 else 0.0
+        sd[i] = inside_sd[which, i] if which >= 0 else usual_sd[i]
 
 
 @njit(cache=True, nogil=True)
-def _fit_places(frame, look, n_best, center_y, center_x, scratch, rows):
+def _fit_places(frame, look, n_best, center_y, center_x, again, scratch, rows):
     """Fit the disks at the best places of a frame, each on top of its neighbours, and write their rows.
 
-    ``guess`` (places, 6): place, height, background and significance; the last says whether neighbours are near.
+    ``guess`` (places, 6): place, height, background and significance; the last says whether neighbours are near. With
+    `again` the rows hold what was fitted before: fits start there, and it stays where they fail.
     """
     best, guess, window = scratch.best, scratch.guess, scratch.window
-    columns = frame.shape[1]
-    ys, xs, counts, others = window[0], window[1], window[2], window[3]
+    work, normal, columns = scratch.work, scratch.normal, frame.shape[1]
+    radius, edge, to_circle = look.radius, look.edge, look.to_circle
     p, result, start, mean = np.empty(PARAMETERS), np.zeros(7), np.empty(3), np.zeros(3)
     sd, outward = np.zeros(3), np.zeros(2)
-    meet = (look.radius + look.edge + look.reach) ** 2
+    meet = (radius + edge + look.reach) ** 2
     for i in range(n_best):
         guess[i, 5] = 0
         for j in range(n_best):
             dy, dx = guess[j, 0] - guess[i, 0], guess[j, 1] - guess[i, 1]
             if j != i and dy * dy + dx * dx < meet:
                 guess[i, 5] = 1
-    for sweep in range(2):
+    for sweep in range(1 if again else 2):
         for i in range(n_best):
             crowded = guess[i, 5] > 0
             if sweep > 0 and not crowded:
                 continue
             y0, x0 = best[i] // columns, best[i] % columns
-            n = gather(frame, look.valid, y0, x0, look.reach, ys, xs, counts)
-            others[:n] = 0
+            if look.clear[y0, x0]:
+                n = gather_whole(frame, y0, x0, look.window_span, look.window, window)
+            else:
+                n = gather(frame, look.valid, y0, x0, look.reach, window)
             if crowded:
                 for j in range(n_best):
                     dy, dx = guess[j, 0] - y0, guess[j, 1] - x0
                     if j != i and dy * dy + dx * dx < meet:
-                        disk_rates(ys, xs, n, dy, dx, look.radius, look.edge, look.to_circle, guess[j, 2], others)
+                        add_disk(window, n, dy, dx, radius, edge, to_circle, guess[j, 2])
+            row = rows[i]
+            warm = again and not math.isnan(row[3])
             start[0] = guess[i, 2]
-            if sweep == 0:
-                start[1], start[2] = _centroid(ys, xs, counts, n, look.radius, guess[i, 3])
+            if sweep == 0 and not warm:
+                start[1], start[2] = center_of_counts(window, n, radius, guess[i, 3])
             else:
                 start[1], start[2] = guess[i, 0] - y0, guess[i, 1] - x0
-            _known_inside(y0 + start[1], x0 + start[2], center_y, center_x, look, mean, sd)
             dy, dx = y0 - center_y, x0 - center_x
-            distance = max(math.sqrt(dy * dy + dx * dx), look.radius)
+            _known_inside(
+                dy + start[1],
+                dx + start[2],
+                radius,
+                look.reflections,
+                look.inside,
+                look.inside_sd,
+                look.usual_sd,
+                mean,
+                sd,
+            )
+            distance = max(math.sqrt(dy * dy + dx * dx), radius)
             outward[0], outward[1] = dy / distance, dx / distance
-            good = fit_disk(ys, xs, counts, others, n, start, outward, mean, sd, look, scratch.work, p, result)
-            row = rows[i]
+            if warm:
+                p[0], p[1], p[2], p[3] = row[5], guess[i, 2], row[6] * guess[i, 2], row[7] * guess[i, 2]
+                p[4], p[5], p[6] = row[8], start[1], start[2]
+            else:
+                first_guess(window, n, start, mean, radius, p)
+            good = fit_disk(
+                window, n, outward, mean, sd, radius, edge, to_circle, NEAR, look.iterations, work, normal, p, result
+            )
+            if not good and warm:
+                continue
             row[4] = guess[i, 4]
             if good:
                 guess[i, 0], guess[i, 1], guess[i, 2] = y0 + p[5], x0 + p[6], p[1]
                 row[3] = math.sqrt(0.5 * (result[0] + result[1]))
                 row[5], row[6], row[7], row[8] = p[0], p[2] / p[1], p[3] / p[1], p[4]
-                radius = look.radius + result[2]
+                found = radius + result[2]
                 row[9], row[10] = math.sqrt(0.5 * (result[4] + result[5])), math.sqrt(result[6])
-                row[11] = min(max(radius, 0.5 * look.radius), 2 * look.radius)
+                row[11] = min(max(found, 0.5 * radius), 2 * radius)
             else:
                 guess[i, 0], guess[i, 1] = y0 + start[1], x0 + start[2]
                 row[3], row[5] = np.nan, guess[i, 3]
@@ -139,13 +164,10 @@ def _fit_places(frame, look, n_best, center_y, center_x, scratch, rows):
 
 
 @njit(cache=True, nogil=True)
-def _find_in_frame(frame, look, scratch, rows):
-    """Find and fit the disks of a frame, the most significant first, and return their number."""
+def _fit_found(frame, found, look, scratch, rows):
+    """Fit the disks at the best of the places with a score, the most significant first, and return their number."""
     inner, score, place, best, guess = scratch.inner, scratch.score, scratch.place, scratch.best, scratch.guess
-    prefix = scratch.prefix
     columns = frame.shape[1]
-    sum_rows(frame, look.pad, prefix)
-    found = score_frame(prefix, look, inner, scratch.outer, score, place)
     n = best_places(score, place, found, look, best)
     center_y, center_x = look.axis[0], look.axis[1]
     if n > 0 and math.isnan(center_y):
@@ -161,7 +183,7 @@ def _find_in_frame(frame, look, scratch, rows):
         if value < look.least:
             continue
         held, area = float(inner[y, x]), look.area[y, x]
-        around = float(sum_disk(prefix, look.pad, look.outer_span, y, x)) - held
+        around = float(scratch.outer[y, x]) - held
         background = around / (area / look.share[y, x] - area)
         best[kept] = best[i]
         guess[kept, 0], guess[kept, 1] = y, x
@@ -170,7 +192,7 @@ def _find_in_frame(frame, look, scratch, rows):
         kept += 1
     for i in range(found):
         score[place[i] // columns, place[i] % columns] = 0
-    _fit_places(frame, look, kept, center_y, center_x, scratch, rows)
+    _fit_places(frame, look, kept, center_y, center_x, False, scratch, rows)
     written = 0
     for i in range(kept):
         cut = look.area.ravel()[best[i]] < WHOLE * look.whole
@@ -182,8 +204,41 @@ def _find_in_frame(frame, look, scratch, rows):
 
 
 @njit(cache=True, nogil=True)
-def find_in_frames(frames, look, zero, number, rows):
+def _find_in_frame(frame, look, scratch, rows):
+    """Find and fit the disks of a frame, the most significant first, and return their number."""
+    sum_columns(frame, look.pad, scratch.prefix)
+    sum_disks(scratch.prefix, look.pad, look.inner_span, scratch.inner)
+    found = score_sums(scratch.prefix, look, scratch.inner, scratch.outer, scratch.score, scratch.place)
+    return _fit_found(frame, found, look, scratch, rows)
+
+
+@njit(cache=True, nogil=True)
+def _fit_again(frame, look, known, scratch, rows):
+    """Fit the disks of a frame again that the rows ``known`` (n, columns) tell of, and return their number."""
+    n = known.shape[0]
+    best, guess = scratch.best, scratch.guess
+    ky, kx = frame.shape
+    center_y, center_x = look.axis[0], look.axis[1]
+    if n > 0 and math.isnan(center_y):
+        brightest = np.argmax(known[:, 2])
+        center_y, center_x = float(known[brightest, 0]), float(known[brightest, 1])
+    for i in range(n):
+        row = known[i]
+        rows[i] = row
+        y, x = math.floor(row[0] + 0.5), math.floor(row[1] + 0.5)
+        best[i] = min(max(y, 0), ky - 1) * kx + min(max(x, 0), kx - 1)
+        guess[i, 0], guess[i, 1], guess[i, 2] = row[0], row[1], row[2] / look.electrons
+        guess[i, 3], guess[i, 4] = row[5], row[4]
+    _fit_places(frame, look, n, center_y, center_x, True, scratch, rows)
+    return n
+
+
+@njit(cache=True, nogil=True)
+def find_in_frames(frames, look, zero, known, first, number, rows):
     """Write the rows of the disks of frames (n, ky, kx) and how many each has; ``zero`` is a 0 of the sums' dtype.
+
+    ``first`` (n, 2) says which rows of ``known`` are the disks of a frame, to be fitted again; where it is negative,
+    they are looked for.
 
     Returns
     -------
@@ -201,24 +256,40 @@ def find_in_frames(frames, look, zero, number, rows):
                     if look.valid[y, x]:
                         frame[y, x] = frames[f, y, x]
         else:
-            frame[:] = frames[f]
-        number[f] = _find_in_frame(frame, look, scratch, rows[at:])
+            for y in range(ky):
+                for x in range(kx):
+                    frame[y, x] = frames[f, y, x]
+        if first[f, 0] < 0:
+            number[f] = _find_in_frame(frame, look, scratch, rows[at:])
+        else:
+            number[f] = _fit_again(frame, look, known[first[f, 0] : first[f, 1]], scratch, rows[at:])
         at += number[f]
     return at
 
 
 @njit(cache=True, nogil=True)
-def find_in_events(offset, pixel, count, ky, kx, look, number, rows):
+def find_in_events(offset, pixel, count, ky, kx, look, known, first, number, rows):
     """Do the same from the electrons of frames, which are spread out one frame after the other and taken back."""
     scratch = make_scratch(ky, kx, np.int32(0), look)
     frame, valid = np.zeros((ky, kx), np.int32), look.valid.ravel()
+    runs = np.zeros((ky + 2 * look.pad, kx + 2 * look.pad), np.int32)
+    few = int(FEW * ky * kx)
     flat = frame.reshape(ky * kx)
     at = 0
     for f in range(offset.shape[0] - 1):
+        mine = slice(offset[f], offset[f + 1])
         for e in range(offset[f], offset[f + 1]):
             if valid[pixel[e]]:
                 flat[pixel[e]] += count[e]
-        number[f] = _find_in_frame(frame, look, scratch, rows[at:])
+        if first[f, 0] >= 0:
+            number[f] = _fit_again(frame, look, known[first[f, 0] : first[f, 1]], scratch, rows[at:])
+        elif offset[f + 1] - offset[f] <= few:
+            sum_events(pixel[mine], count[mine], look, runs, scratch.inner)
+            sum_columns(frame, look.pad, scratch.prefix)
+            found = score_sums(scratch.prefix, look, scratch.inner, scratch.outer, scratch.score, scratch.place)
+            number[f] = _fit_found(frame, found, look, scratch, rows[at:])
+        else:
+            number[f] = _find_in_frame(frame, look, scratch, rows[at:])
         at += number[f]
         for e in range(offset[f], offset[f + 1]):
             flat[pixel[e]] = 0

@@ -7,60 +7,55 @@ import math
 import numpy as np
 from numba import njit
 
-DENSE_FROM = 0.06
-"""Share of the places that are worth a look from which on the outer sums are made for all of them at once."""
+
+@njit(cache=True, nogil=True)
+def sum_columns(frame, pad, prefix):
+    """Write the sums down the columns of a frame (ky, kx) to ``prefix`` (ky + 2 pad + 1, kx + 2 pad).
+
+    ``prefix[y + pad + 1, x + pad]`` is the sum of ``frame[: y + 1, x]``; the pads above and beside are zero before.
+    """
+    rows, columns = frame.shape
+    for y in range(rows + pad):
+        above, below = prefix[y + pad][pad:], prefix[y + pad + 1][pad:]
+        if y < rows:
+            line = frame[y]
+            for x in range(columns):
+                below[x] = above[x] + line[x]
+        else:
+            for x in range(columns):
+                below[x] = above[x]
 
 
 @njit(cache=True, nogil=True)
-def sum_rows(frame, pad, prefix):
-    """Write the sums along the rows of a frame (ky, kx) into ``prefix``, which has `pad` more on every side.
+def sum_part(prefix, pad, span, y, first, last, out):
+    """Write the sums over the disks round the pixels from `first` to before `last` of row y to ``out`` (ky, kx).
 
-    ``prefix[y + pad, x + pad + 1]`` is the sum of ``frame[y, : x + 1]``; four rows at a time, because an addition
-    waits for the one before it.
+    ``span`` holds the half widths of the columns of the disk.
     """
-    rows, columns = frame.shape
-    y = 0
-    while y < rows:
-        if y + 4 <= rows:
-            a, b, c, d = prefix[y + pad], prefix[y + pad + 1], prefix[y + pad + 2], prefix[y + pad + 3]
-            e, f, g, h = frame[y], frame[y + 1], frame[y + 2], frame[y + 3]
-            s = t = u = v = prefix[0, 0]
-            for x in range(columns):
-                s += e[x]
-                t += f[x]
-                u += g[x]
-                v += h[x]
-                a[x + pad + 1] = s
-                b[x + pad + 1] = t
-                c[x + pad + 1] = u
-                d[x + pad + 1] = v
-            for x in range(columns + pad + 1, prefix.shape[1]):
-                a[x], b[x], c[x], d[x] = s, t, u, v
-            y += 4
+    reach = span.shape[0] // 2
+    n = last - first
+    line = out[y][first:]
+    for j in range(0, span.shape[0] - 1, 2):  # two at a time: the sum is loaded and stored half as often
+        x, h, k = first + pad + j - reach, span[j], span[j + 1]
+        a, b = prefix[y + pad + 1 + h][x:], prefix[y + pad - h][x:]
+        c, d = prefix[y + pad + 1 + k][x + 1 :], prefix[y + pad - k][x + 1 :]
+        if j == 0:
+            for i in range(n):
+                line[i] = a[i] - b[i] + c[i] - d[i]
         else:
-            a, e, s = prefix[y + pad], frame[y], prefix[0, 0]
-            for x in range(columns):
-                s += e[x]
-                a[x + pad + 1] = s
-            for x in range(columns + pad + 1, prefix.shape[1]):
-                a[x] = s
-            y += 1
+            for i in range(n):
+                line[i] += a[i] - b[i] + c[i] - d[i]
+    x, h = first + pad + reach, span[span.shape[0] - 1]
+    a, b = prefix[y + pad + 1 + h][x:], prefix[y + pad - h][x:]
+    for i in range(n):
+        line[i] += a[i] - b[i]
 
 
 @njit(cache=True, nogil=True)
 def sum_disks(prefix, pad, span, out):
-    """Write the sum over a disk round every pixel to ``out`` (ky, kx); ``span`` holds the half widths of its rows."""
-    rows, columns = out.shape
-    reach = span.shape[0] // 2
-    for y in range(rows):
-        line = out[y]
-        line[:] = 0
-        for j in range(span.shape[0]):
-            source = prefix[y + pad + j - reach]
-            right = source[pad + 1 + span[j] : pad + 1 + span[j] + columns]
-            left = source[pad - span[j] : pad - span[j] + columns]
-            for x in range(columns):
-                line[x] += right[x] - left[x]
+    """Write the sum over a disk round every pixel to ``out`` (ky, kx)."""
+    for y in range(out.shape[0]):
+        sum_part(prefix, pad, span, y, 0, out.shape[1], out)
 
 
 @njit(cache=True, nogil=True)
@@ -69,34 +64,60 @@ def sum_disk(prefix, pad, span, y, x):
     reach = span.shape[0] // 2
     total = prefix[0, 0]
     for j in range(span.shape[0]):
-        source = prefix[y + pad + j - reach]
-        total += source[x + pad + 1 + span[j]] - source[x + pad - span[j]]
+        column = x + pad + j - reach
+        total += prefix[y + pad + 1 + span[j], column] - prefix[y + pad - span[j], column]
     return total
 
 
 @njit(cache=True, nogil=True)
-def significance(inner, outer, share, speckle):
+def _log(value, logs):
+    """Return the logarithm of a number; whole ones are looked up."""
+    whole = int(value)
+    if whole == value and whole < logs.shape[0]:
+        return logs[whole]
+    return math.log(value)
+
+
+@njit(cache=True, nogil=True)
+def significance(inner, outer, share, log_share, log_rest, speckle, logs):
     """Return by how many standard deviations a disk holds more than the `share` of ``outer`` that it should hold.
 
     ``outer`` includes ``inner``. The square root of twice the log-likelihood ratio of two Poisson rates against one;
-    `speckle` is a relative variation of the background that is not noise of counting.
+    `speckle` is a relative variation of the background that is not noise of counting, `log_share` and `log_rest` are
+    the logarithms of the share and of what it leaves of 1, ``logs`` those of whole numbers.
     """
     expected = outer * share
     if inner <= expected:
         return 0.0
     rest = outer - inner
-    gain = inner * math.log(inner / expected)
+    whole = _log(outer, logs)
+    gain = inner * (_log(inner, logs) - whole - log_share)
     if rest > 0:
-        gain += rest * math.log(rest / (outer - expected))
+        gain += rest * (_log(rest, logs) - whole - log_rest)
     return math.sqrt(max(2 * gain, 0.0) / (1 + speckle * speckle * expected))
 
 
 @njit(cache=True, nogil=True)
-def score_frame(prefix, look, inner, outer, score, place):
+def _marks(inner, outer, share, y, first, last, half, out):
+    """Write to ``out`` what is below 0 for places of row y that cannot be significant: chi squared is too small.
+
+    A Kullback-Leibler divergence is at most chi squared, so few others need a logarithm.
+    """
+    half, one = np.float32(0.999 * half), np.float32(1)
+    held, around, part = inner[y][first:], outer[y][first:], share[y][first:]
+    for i in range(last - first):
+        p, n = np.float32(part[i]), np.float32(around[i])
+        excess = np.float32(held[i]) - n * p
+        out[i] = excess * abs(excess) - half * n * p * (one - p)
+
+
+@njit(cache=True, nogil=True)
+def score_sums(prefix, look, inner, outer, score, place):
     """Write the significance of every place worth a look to ``score`` (ky, kx) and their flat numbers to ``place``.
 
-    Places with a share of 0 are left out. A place that holds less than ``look.low`` cannot be significant however dark
-    its surroundings are; and since a Kullback-Leibler divergence is at most chi squared, few others need a logarithm.
+    ``inner`` holds the sums over the disks; those over the larger ones are written to ``outer``, at least at these
+    places. Places with a share of 0 are left out. A place that holds less than ``look.low`` cannot be significant
+    however dark its surroundings are.
 
     Returns
     -------
@@ -104,32 +125,34 @@ def score_frame(prefix, look, inner, outer, score, place):
         Number of places, all with a score of at least ``look.least``.
     """
     rows, columns = inner.shape
-    pad, outer_span, least, low = look.pad, look.outer_span, look.least, look.low
-    sum_disks(prefix, pad, look.inner_span, inner)
-    bright = 0
-    for y in range(rows):
-        line = inner[y]
-        for x in range(columns):
-            bright += line[x] >= low
-    dense = bright > DENSE_FROM * rows * columns
-    if dense:
-        sum_disks(prefix, pad, outer_span, outer)
+    pad, span, least, low, speckle = look.pad, look.outer_span, look.least, look.low, look.speckle
+    share, log_share, log_rest, logs = look.share, look.log_share, look.log_rest, look.logs
+    mark = np.zeros(columns, np.float32)
     found = 0
     half = 0.5 * least * least
     for y in range(rows):
-        line, shares = inner[y], look.share[y]
+        top = inner[y, 0]
         for x in range(columns):
-            if line[x] < low:
+            top = max(top, inner[y, x])
+        if top < low:
+            continue
+        first, last = 0, columns
+        while inner[y, first] < low:
+            first += 1
+        while inner[y, last - 1] < low:
+            last -= 1
+        sum_part(prefix, pad, span, y, first, last, outer)
+        _marks(inner, outer, share, y, first, last, half, mark)
+        for i in range(last - first):
+            x = first + i
+            p = share[y, x]
+            if mark[i] < 0 or inner[y, x] < low or p <= 0:
                 continue
-            p = shares[x]
-            if p <= 0:
-                continue
-            a = float(line[x])
-            n = float(outer[y, x] if dense else sum_disk(prefix, pad, outer_span, y, x))
+            a, n = float(inner[y, x]), float(outer[y, x])
             excess = a - n * p
             if excess <= 0 or excess * excess < half * n * p * (1 - p):
                 continue
-            value = significance(a, n, p, look.speckle)
+            value = significance(a, n, p, log_share[y, x], log_rest[y, x], speckle, logs)
             if value >= least:
                 score[y, x] = value
                 place[found] = y * columns + x
@@ -155,6 +178,11 @@ def best_places(score, place, found, look, best):
         y, x = place[i] // columns, place[i] % columns
         value = score[y, x]
         keep = True
+        for v in range(max(0, y - 1), min(rows, y + 2)):  # the next ones tell most places apart from a maximum
+            for u in range(max(0, x - 1), min(columns, x + 2)):
+                keep = keep and score[v, u] <= value
+        if not keep:
+            continue
         for v in range(max(0, y - reach), min(rows, y + reach + 1)):
             for u in range(max(0, x - reach), min(columns, x + reach + 1)):
                 other = score[v, u]
@@ -186,6 +214,31 @@ def best_places(score, place, found, look, best):
 
 
 @njit(cache=True, nogil=True)
+def _smallest(values, n, k):
+    """Return the number that would be at place k if the first n were sorted; they are moved about."""
+    low, high = 0, n - 1
+    while low < high:
+        pivot = values[(low + high) // 2]
+        i, j = low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if k <= j:
+            high = j
+        elif k >= i:
+            low = i
+        else:
+            break
+    return values[k]
+
+
+@njit(cache=True, nogil=True)
 def stands_out(inner, y, x, center_y, center_x, look, ring):
     """Return the significance of a disk against what else lies on its ring round the centre.
 
@@ -200,13 +253,12 @@ def stands_out(inner, y, x, center_y, center_x, look, ring):
     if distance < 2.5 * radius:
         return np.inf
     n = min(ring.shape[0], max(12, int(2 * math.pi * distance / (0.6 * radius))))
-    start = math.atan2(u, v)
+    turn, across = math.cos(2 * math.pi / n), math.sin(2 * math.pi / n)
     used = 0
-    for i in range(n):
-        angle = start + 2 * math.pi * i / n
-        su, sv = distance * math.sin(angle), distance * math.cos(angle)
-        sy = center_y + back[0, 0] * su + back[0, 1] * sv
-        sx = center_x + back[1, 0] * su + back[1, 1] * sv
+    for _ in range(n):
+        sy = center_y + back[0, 0] * u + back[0, 1] * v
+        sx = center_x + back[1, 0] * u + back[1, 1] * v
+        u, v = turn * u + across * v, turn * v - across * u
         iy, ix = math.floor(sy + 0.5), math.floor(sx + 0.5)
         if iy < 0 or iy >= inner.shape[0] or ix < 0 or ix >= inner.shape[1]:
             continue
@@ -216,7 +268,7 @@ def stands_out(inner, y, x, center_y, center_x, look, ring):
         used += 1
     if used < 8:
         return np.inf
-    low = np.sort(ring[:used])[int(0.3 * used)]
+    low = _smallest(ring, used, int(0.3 * used))
     usual = low + 0.5 * math.sqrt(low) + 0.25  # the 30 % quantile of Poisson numbers lies half a deviation below
     here = inner[y, x] * whole / area[y, x]
     if here <= usual:

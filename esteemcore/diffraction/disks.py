@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
 from esteemcore._core.provenance import digest, record
-from esteemcore.diffraction.look import MOST_DISKS, Look, make_look
+from esteemcore.diffraction.disk_rows import NOTHING_FOUND, FoundDisks, checked_frames, rows_of_events, rows_of_frames
+from esteemcore.diffraction.look import Look, make_look
 from esteemcore.diffraction.structure import InnerStructure
 from esteemcore.diffraction.table import COLUMNS, DiskTable
-from esteemcore.events import EventTable
 from esteemcore.stream import Chunk, Spec
 from esteemcore.stream.additive import add_widening
 
@@ -92,6 +92,10 @@ class Disks:
         What makes the ellipses on the detector of circles, (row, column), see `Ellipse.matrix`.
     structure : InnerStructure, optional
         What a first pass has learnt about the reflections, see `learn_structure`.
+    found : DiskTable, optional
+        What a first pass over the same frames has found: these disks are fitted again instead of looked for, in a
+        fraction of the time. Where it says that a position was visited more than once, or not at all, disks are looked
+        for.
     threads : int, optional
         Threads that work at once. Default: one per processor.
 
@@ -127,6 +131,7 @@ class Disks:
         mask: ArrayLike | None = None,
         distortion: ArrayLike | None = None,
         structure: InnerStructure | None = None,
+        found: DiskTable | None = None,
         threads: int | None = None,
     ) -> None:
         self.radius_px = checks.positive("radius_px", radius_px, "px")
@@ -142,12 +147,15 @@ class Disks:
         self.mask = None if mask is None else np.asarray(mask)
         self.distortion = _distortion(distortion)
         self.structure = structure
+        self.found = None if found is None else FoundDisks(found)
         self.threads = checks.integer("threads", threads or processors(), minimum=1)
         self._look: tuple[tuple[int, int], Look] | None = None
 
     def init(self, spec: Spec) -> DiskState:
         """Return the state before the first chunk."""
         self.look(spec.frame_shape)
+        if self.found is not None:
+            self.found.check(spec)
         return DiskState(spec, np.zeros(spec.positions, np.uint32), np.zeros(spec.positions, np.int64), [])
 
     def look(self, frame_shape: tuple[int, int]) -> Look:
@@ -173,12 +181,15 @@ class Disks:
         """Find the disks of a chunk."""
         chunk.check(state.spec)
         look = self.look(state.spec.frame_shape)
+        known, first = NOTHING_FOUND if self.found is None else self.found.rows_of(chunk.index)
         electrons = chunk.electrons(state.spec)
         if electrons is not None:
-            number, rows = self._in_parts(len(chunk), lambda part: _of_events(electrons, part, state.spec, look))
+            number, rows = self._in_parts(
+                len(chunk), lambda part: rows_of_events(electrons, part, state.spec, look, known, first)
+            )
         else:
-            frames, saturated = _checked(chunk, look)
-            number, rows = self._in_parts(len(chunk), lambda part: _of_frames(frames[part], look))
+            frames, saturated = checked_frames(chunk, look)
+            number, rows = self._in_parts(len(chunk), lambda part: rows_of_frames(frames, part, look, known, first))
             np.add.at(state.saturated, chunk.index, saturated)
         np.add.at(state.visits, chunk.index, np.uint32(1))
         state.add(np.repeat(chunk.index, number), rows)
@@ -248,6 +259,7 @@ class Disks:
             "mask": self.mask,
             "distortion": self.distortion,
             "structure": self.structure,
+            "found": None if self.found is None else len(self.found.known),
         }
 
 
@@ -277,50 +289,6 @@ def _distortion(value: ArrayLike | None) -> NDArray[np.float64]:
             f"distortion stretches by {singular[1]:.3g} to {singular[0]:.3g}; expected 0.5 to 2, see Ellipse.matrix"
         )
     return np.ascontiguousarray(matrix)
-
-
-def _checked(chunk: Chunk, look: Look) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return finite dense frames, and how many good pixels of each are saturated."""
-    frames = chunk.frames
-    if frames is None:
-        raise ParameterError("a chunk without frames and without events")
-    saturated = np.zeros(len(frames), np.int64)
-    if frames.dtype.kind == "f":
-        wrong = ~np.isfinite(frames) & look.valid
-        if wrong.any():
-            where = tuple(int(i) for i in np.argwhere(wrong)[0])
-            raise ParameterError(
-                f"pixel {where[1:]} of the frame at position {chunk.index[where[0]]} is {frames[where]}; mend the "
-                "frames, or give a mask with False where pixels are bad"
-            )
-    elif frames.dtype != np.bool_ and frames.size and (top := frames.max()) == np.iinfo(frames.dtype).max:
-        saturated = ((frames == top) & look.valid).sum(axis=(1, 2))
-    return frames, saturated
-
-
-def _of_frames(frames: NDArray[Any], look: Look) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the number of disks of each dense frame, and their rows."""
-    from esteemcore.diffraction import _frame_kernels
-
-    few_bits = frames.dtype.kind in "bu" and frames.dtype.itemsize <= 2
-    frames = np.ascontiguousarray(frames, np.uint16 if few_bits else np.float64)  # loops are compiled for these two
-    zero: Any = np.int32(0) if few_bits else np.float64(0)
-    number, rows = np.zeros(len(frames), np.int64), np.empty((len(frames) * MOST_DISKS, len(COLUMNS)), np.float32)
-    n = _frame_kernels.find_in_frames(frames, look, zero, number, rows)
-    return number, rows[:n].copy()
-
-
-def _of_events(
-    electrons: EventTable, part: slice, spec: Spec, look: Look
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Do the same for frames of events."""
-    from esteemcore.diffraction import _frame_kernels
-
-    offset = electrons.offset[part.start : part.stop + 1]
-    number = np.zeros(len(offset) - 1, np.int64)
-    rows = np.empty((len(number) * MOST_DISKS, len(COLUMNS)), np.float32)
-    n = _frame_kernels.find_in_events(offset, electrons.pixel, electrons.count, *spec.frame_shape, look, number, rows)
-    return number, rows[:n].copy()
 
 
 def _notes(state: DiskState, columns: dict[str, NDArray[np.float32]], radius: float) -> tuple[str, ...]:

@@ -42,7 +42,8 @@ def find_disks(
         See `Disks`.
     passes : {1, 2}
         2: after a first pass, what the disks of each reflection have in common is learnt (`learn_structure`), and all
-        disks are fitted again with it, which makes the places of faint disks some 20 % surer. 1 takes half the time.
+        disks are fitted again with it, which makes the places of faint disks some 20 % surer. The second pass takes
+        less time than the first.
     progress : callable, optional
         Called with the fraction done, 0 to 1.
     cancel : threading.Event, optional
@@ -72,6 +73,7 @@ def find_disks(
     checks.integer("passes", passes, minimum=1, maximum=2)
     spec = spec_of(data4d)
     structure: InnerStructure | None = None
+    table: DiskTable | None = None
     for done in range(passes):
         reducer = Disks(
             radius_px,
@@ -80,14 +82,16 @@ def find_disks(
             mask=mask,
             distortion=distortion,
             structure=structure,
+            found=table,
             threads=threads,
         )
         steps = None if progress is None else _part(progress, done, passes)
         found = stream.run({"disks": reducer}, spec, pieces(data4d), progress=steps, cancel=cancel)
-        table: DiskTable = found["disks"]
+        latest: DiskTable = found["disks"]
+        table = latest
         if done + 1 < passes:
-            structure = learn_structure(table, spec.frame_shape, reducer.radius_px)
-    return table
+            structure = learn_structure(latest, spec.frame_shape, reducer.radius_px)
+    return latest
 
 
 def _part(progress: ProgressFunction, done: int, passes: int) -> ProgressFunction:

@@ -26,6 +26,10 @@ MOST_DISKS = 256
 """Disks in a frame at most."""
 ITERATIONS = 6
 """Steps of the fit at most."""
+AT_ONCE = 32
+"""Pixels of a window are padded to a multiple of this, for the vector instructions of the fit."""
+WHOLE_LOGS = 4096
+"""Whole numbers whose logarithms are kept."""
 
 
 class Look(NamedTuple):
@@ -36,10 +40,14 @@ class Look(NamedTuple):
     valid : ndarray of bool
         Pixels that count; ``masked`` is 1 where there are others.
     inner_span, outer_span : ndarray of int64
-        Half widths of the rows of the disks that are summed.
+        Half widths of the columns of the disks that are summed.
     area, share : ndarray of float64
         Valid pixels of the inner disk round each pixel, and their share of those of the outer one; 0 where no disk can
         be found.
+    log_share, log_rest : ndarray of float64
+        Logarithms of the share and of what it leaves of 1.
+    logs : ndarray of float64
+        Logarithms of the whole numbers from 0 on (0 for that of 0).
     whole : float
         Pixels of a whole inner disk.
     least, low, spacing, speckle : float
@@ -50,6 +58,12 @@ class Look(NamedTuple):
         Radius and edge in px, electrons of a disk per height, reach of the window of a fit in px.
     to_circle, to_ellipse : ndarray of float64, shape (2, 2)
         From detector to round coordinates (row, column), and back.
+    window_span : ndarray of int64
+        Half widths of the rows of the window of a fit.
+    window : ndarray of float32, shape (2, pixels)
+        Its pixels (y, x), row by row, relative to its middle; padded with zeros.
+    clear : ndarray of bool
+        Places whose whole window is on the detector and valid.
     usual_sd : ndarray of float64, shape (3,)
         Spread of the shape where it is not known.
     reflections, inside, inside_sd : ndarray of float64, shapes (k, 2), (k, 3), (k, 3)
@@ -63,6 +77,9 @@ class Look(NamedTuple):
     outer_span: NDArray[np.int64]
     area: NDArray[np.float64]
     share: NDArray[np.float64]
+    log_share: NDArray[np.float64]
+    log_rest: NDArray[np.float64]
+    logs: NDArray[np.float64]
     whole: float
     least: float
     low: float
@@ -75,6 +92,9 @@ class Look(NamedTuple):
     reach: float
     to_circle: NDArray[np.float64]
     to_ellipse: NDArray[np.float64]
+    window_span: NDArray[np.int64]
+    window: NDArray[np.float32]
+    clear: NDArray[np.bool_]
     usual_sd: NDArray[np.float64]
     reflections: NDArray[np.float64]
     inside: NDArray[np.float64]
@@ -125,6 +145,12 @@ def make_look(
     share = np.zeros(valid.shape)
     np.divide(area, all_of_it, out=share, where=usable)
     least_share = share[usable].min() if usable.any() else 1.0
+    reach = 1.1 * radius + 2.8
+    span = half_widths(reach)
+    y = np.repeat(np.arange(len(span)) - len(span) // 2, 2 * span + 1)
+    x = np.concatenate([np.arange(-half, half + 1) for half in span])
+    window = np.zeros((2, len(span) ** 2 + AT_ONCE), np.float32)
+    window[:, : len(y)] = y, x
     low = significance**2 / (2 * -math.log(least_share)) if least_share < 1 else np.inf
     return Look(
         valid,
@@ -134,6 +160,9 @@ def make_look(
         outer_span,
         area,
         share,
+        np.log(np.where(usable, share, 1)),
+        np.log1p(-share),
+        np.log(np.maximum(np.arange(WHOLE_LOGS), 1)),
         whole,
         significance,
         low,
@@ -143,9 +172,12 @@ def make_look(
         radius,
         EDGE_PX,
         electrons_per_height(radius),
-        1.1 * radius + 2.8,
+        reach,
         np.linalg.inv(to_ellipse),
         to_ellipse,
+        span,
+        window,
+        _pixels(valid, span) == len(y),
         np.array(USUAL_INSIDE),
         *known,
         ITERATIONS,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from esteemcore.diffraction import _fit_kernels, _frame_kernels, _score_kernels, look
+from esteemcore.diffraction import _event_kernels, _fit_kernels, _frame_kernels, _score_kernels, look
 
 NOTHING = np.zeros((0, 2)), np.zeros((0, 3)), np.zeros((0, 3))
 
@@ -27,8 +27,8 @@ def disk(span):
 def test_sums_over_disks_are_convolutions(rng, dtype, rows) -> None:
     frame = rng.poisson(3, (rows, 47)).astype(dtype)
     seen = looking(frame.shape)
-    prefix = np.zeros((rows + 2 * seen.pad, 47 + 2 * seen.pad + 1), np.float64 if dtype == np.float32 else np.int32)
-    _score_kernels.sum_rows(frame, seen.pad, prefix)
+    prefix = np.zeros((rows + 2 * seen.pad + 1, 47 + 2 * seen.pad), np.float64 if dtype == np.float32 else np.int32)
+    _score_kernels.sum_columns(frame, seen.pad, prefix)
     for span in (seen.inner_span, seen.outer_span):
         twin = ndimage.convolve(frame.astype(float), disk(span), mode="constant")
         out = np.zeros(frame.shape, prefix.dtype)
@@ -38,32 +38,53 @@ def test_sums_over_disks_are_convolutions(rng, dtype, rows) -> None:
             assert _score_kernels.sum_disk(prefix, seen.pad, span, y, x) == pytest.approx(twin[y, x])
 
 
+def significance(inner, outer, share, speckle=0.0):
+    logs = np.log(np.maximum(np.arange(500), 1))
+    return _score_kernels.significance(inner, outer, share, np.log(share), np.log1p(-share), speckle, logs)
+
+
 def test_significance_is_that_of_a_binomial_share() -> None:
     """Counts in the disk, given those in both, are binomial: the score is their signed deviance."""
     for inner, outer, share in ((20, 30, 0.3), (9, 9, 0.35), (400, 1000, 0.33)):
         twin = 2 * (stats.binom.logpmf(inner, outer, inner / outer) - stats.binom.logpmf(inner, outer, share))
-        assert _score_kernels.significance(inner, outer, share, 0.0) == pytest.approx(twin**0.5)
-    assert _score_kernels.significance(10, 30, 0.35, 0.0) == 0
-    assert _score_kernels.significance(400, 1000, 0.33, 0.05) < _score_kernels.significance(400, 1000, 0.33, 0.0)
+        assert significance(inner, outer, share) == pytest.approx(twin**0.5)
+    assert significance(10, 30, 0.35) == 0
+    assert significance(400.5, 1000.5, 0.33) == pytest.approx(significance(400, 1000, 0.33), rel=0.01)
+    assert significance(400, 1000, 0.33, 0.05) < significance(400, 1000, 0.33)
 
 
 @pytest.mark.parametrize("rate", [0.05, 3.0])
 def test_the_scores_of_all_places(rng, rate) -> None:
-    """With few counts the outer sums are made one by one, with many all at once: the scores are the same."""
+    """Made from the sums over the disks, where these are bright enough, by their definition."""
     frame = rng.poisson(rate, (40, 47)).astype(np.uint16)
     frame[18:24, 20:26] += rng.poisson(3, (6, 6)).astype(np.uint16)
     seen = looking(frame.shape, significance=2.0)
     inner, outer = (ndimage.convolve(frame.astype(float), disk(s), mode="constant") for s in seen[3:5])
     twin = np.zeros(frame.shape)
     for y, x in np.argwhere(seen.share > 0):
-        twin[y, x] = _score_kernels.significance(inner[y, x], outer[y, x], seen.share[y, x], seen.speckle)
+        twin[y, x] = significance(inner[y, x], outer[y, x], seen.share[y, x], seen.speckle)
     twin[twin < 2.0] = 0
-    prefix = np.zeros((40 + 2 * seen.pad, 47 + 2 * seen.pad + 1), np.int32)
-    _score_kernels.sum_rows(frame, seen.pad, prefix)
-    found, score, place = np.zeros(frame.shape, np.int32), np.zeros(frame.shape), np.zeros(frame.size, np.int64)
-    n = _score_kernels.score_frame(prefix, seen, found, np.zeros(frame.shape, np.int32), score, place)
-    np.testing.assert_allclose(score, twin, atol=1e-12)
+    prefix = np.zeros((40 + 2 * seen.pad + 1, 47 + 2 * seen.pad), np.int32)
+    _score_kernels.sum_columns(frame, seen.pad, prefix)
+    score, place = np.zeros(frame.shape), np.zeros(frame.size, np.int64)
+    around = np.zeros(frame.shape, np.int32)
+    n = _score_kernels.score_sums(prefix, seen, inner.astype(np.int32), around, score, place)
+    np.testing.assert_allclose(score, twin, atol=1e-9)
     assert sorted(place[:n]) == np.flatnonzero(twin).tolist()
+    np.testing.assert_array_equal(around[twin > 0], outer[twin > 0])
+
+
+def test_electrons_add_themselves_to_the_disks_that_they_lie_in(rng) -> None:
+    """The same sums as over the frame, at its edges and round bad pixels as well; the scratch memory is left zero."""
+    frame, valid = rng.poisson(0.05, (40, 47)), rng.random((40, 47)) < 0.9
+    frame[0, 0] = frame[-1, -1] = 3
+    seen = looking(frame.shape, valid=valid)
+    pixel = rng.permutation(np.flatnonzero(frame)).astype(np.uint32)
+    runs = np.zeros((40 + 2 * seen.pad, 47 + 2 * seen.pad), np.int32)
+    out = np.full(frame.shape, -1, np.int32)
+    _event_kernels.sum_events(pixel, frame.ravel()[pixel].astype(np.uint16), seen, runs, out)
+    np.testing.assert_array_equal(out, ndimage.convolve(frame * valid, disk(seen.inner_span), mode="constant"))
+    assert not runs.any()
 
 
 def test_the_best_places_are_maxima_that_keep_their_distance(rng) -> None:
@@ -92,18 +113,31 @@ def rates(p, ys, xs, outward, radius, edge, matrix):
     return under + (height + (tilt_u * u + tilt_v * v) / radius) * s**2 * (3 - 2 * s)
 
 
+def pixels():
+    """The window of a fit: its coordinates, and how it is padded."""
+    ys, xs = (a.ravel().astype(np.float32) for a in np.mgrid[-9:10, -9:10])
+    window = np.zeros((4, _fit_kernels.padded(ys.size)), np.float32)
+    window[:2, : ys.size] = ys, xs
+    return ys, xs, window
+
+
 def test_the_fit_finds_the_likeliest_disk(rng) -> None:
     """Gradient zero at the result, and the errors are those of the Fisher information of the model."""
     matrix = np.array([[1.03, 0.02], [0.02, 0.98]])
     seen = looking((31, 31), radius=5.0, distortion=np.linalg.inv(matrix))._replace(iterations=60)
-    ys, xs = (a.ravel().astype(np.float32) for a in np.mgrid[-9:10, -9:10])
+    ys, xs, window = pixels()
     outward, true = np.array([0.6, 0.8]), np.array([2.0, 30.0, 6.0, -9.0, -0.05, 0.3, -0.4])
-    counts = rng.poisson(rates(true, ys, xs, outward, 5.0, seen.edge, matrix)).astype(np.float32)
+    counts = rng.poisson(rates(true, ys, xs, outward, 5.0, seen.edge, matrix))
     n, p, result = ys.size, np.zeros(7), np.zeros(7)
-    work, others = np.zeros((_fit_kernels.WORK_ROWS, n), np.float32), np.zeros(n, np.float32)
+    window[2, :n] = counts
+    work, normal = np.full((_fit_kernels.WORK_ROWS, window.shape[1]), np.nan, np.float32), np.zeros((8, 7))
     mean, sd = np.zeros(3), np.array([0.35, 0.35, 0.1])
-    start = np.array([25.0, 0.0, 0.0])
-    assert _fit_kernels.fit_disk(ys, xs, counts, others, n, start, outward, mean, sd, seen, work, p, result)
+    _fit_kernels.first_guess(window, n, np.array([25.0, 0.0, 0.0]), mean, 5.0, p)
+    beyond = np.hypot(ys, xs) > 6.2
+    np.testing.assert_allclose(p, [counts[beyond].mean(), 25, 0, 0, 0, 0, 0], rtol=1e-5)
+    assert _fit_kernels.fit_disk(
+        window, n, outward, mean, sd, 5.0, seen.edge, matrix, 1e-3, 60, work, normal, p, result
+    )
 
     def loss(q):
         model = rates(q, ys, xs, outward, 5.0, seen.edge, matrix)
@@ -128,25 +162,47 @@ def test_the_fit_finds_the_likeliest_disk(rng) -> None:
     np.testing.assert_allclose(p, true, atol=4 * np.sqrt(np.diag(covariance)).max())
 
 
-def test_rates_of_a_neighbour(rng) -> None:
-    ys, xs = (a.ravel().astype(np.float32) for a in np.mgrid[-9:10, -9:10])
+def test_rates_of_a_neighbour() -> None:
+    ys, xs, window = pixels()
     matrix = np.array([[1.03, 0.02], [0.02, 0.98]])
-    out = np.ones(ys.size, np.float32)
-    _fit_kernels.disk_rates(ys, xs, ys.size, 2.2, -6.3, 4.0, 2.0, matrix, 7.0, out)
+    window[3] = 1
+    _fit_kernels.add_disk(window, ys.size, 2.2, -6.3, 4.0, 2.0, matrix, 7.0)
     twin = 1 + rates((0, 7.0, 0, 0, 0, 2.2, -6.3), ys, xs, (0, 0), 4.0, 2.0, matrix)
-    np.testing.assert_allclose(out, twin, atol=1e-5)
+    np.testing.assert_allclose(window[3, : ys.size], twin, atol=1e-5)
+
+
+def test_the_centre_of_the_counts(rng) -> None:
+    ys, xs, window = pixels()
+    window[2, : ys.size] = counts = rng.poisson(2 + 9 * (np.hypot(ys - 0.7, xs + 1.1) < 4))
+    weight = np.where(np.hypot(ys, xs) <= 5, counts - 2.0, 0)
+    found = _fit_kernels.center_of_counts(window, ys.size, 4.0, 2.0)
+    np.testing.assert_allclose(
+        found, ((weight * ys).sum() / weight.sum(), (weight * xs).sum() / weight.sum()), rtol=1e-4
+    )
+    assert _fit_kernels.center_of_counts(window, ys.size, 4.0, 50.0) == (0, 0)
 
 
 def test_only_good_pixels_near_by_are_gathered(rng) -> None:
     frame, valid = rng.poisson(4, (20, 24)).astype(np.uint8), rng.random((20, 24)) < 0.8
-    ys, xs, counts = (np.zeros(400, np.float32) for _ in range(3))
-    n = _fit_kernels.gather(frame, valid, 3, 20, 6.3, ys, xs, counts)
+    window = np.full((4, 256), np.nan, np.float32)
+    n = _fit_kernels.gather(frame, valid, 3, 20, 6.3, window)
     y, x = np.mgrid[:20, :24]
     near = (np.hypot(y - 3, x - 20) <= 6.3) & valid
     assert n == near.sum()
-    np.testing.assert_array_equal(frame[near], counts[:n])
-    np.testing.assert_array_equal(y[near] - 3, ys[:n])
-    np.testing.assert_array_equal(x[near] - 20, xs[:n])
+    np.testing.assert_array_equal(window[:, :n], [y[near] - 3, x[near] - 20, frame[near], np.zeros(n)])
+    assert not window[:, n : _fit_kernels.padded(n)].any()
+
+
+def test_a_whole_window_is_gathered_as_any_other(rng) -> None:
+    frame = rng.poisson(4, (40, 47)).astype(np.int32)
+    seen = looking(frame.shape)
+    assert seen.clear[20, 11]
+    assert not seen.clear[3, 11]
+    one, other = (np.full((4, 512), np.nan, np.float32) for _ in range(2))
+    n = _fit_kernels.gather(frame, seen.valid, 20, 11, seen.reach, one)
+    m = _fit_kernels.gather_whole(frame, 20, 11, seen.window_span, seen.window, other)
+    assert n == m
+    np.testing.assert_array_equal(one, other)
 
 
 def test_a_halo_does_not_stand_out_and_a_reflection_does() -> None:
@@ -162,16 +218,44 @@ def test_a_halo_does_not_stand_out_and_a_reflection_does() -> None:
     assert _score_kernels.stands_out(sums, 40, 44, 40.0, 40.0, seen, np.zeros(128)) == np.inf
 
 
-def test_the_same_rows_from_frames_and_from_events(frames) -> None:
+@pytest.mark.parametrize("electrons", [150, 6000])
+def test_the_same_rows_from_frames_and_from_events(grains, electrons) -> None:
+    """Few electrons are summed one by one, many as a frame, and the fits start and end in the same places."""
     from esteemcore.events import events_from_frames
 
-    some = frames[3, :6]
+    rng = np.random.default_rng(4)
+    some = rng.poisson(np.stack([grains.expected(p) for p in range(36, 42)]) * electrons / 6000).astype(np.uint16)
     seen = looking((96, 96), radius=4.2)
     table = events_from_frames(some)
+    assert (np.diff(table.offset) < _frame_kernels.FEW * 96 * 96).all() == (electrons == 150)
     numbers = [np.zeros(6, np.int64) for _ in range(2)]
     rows = [np.zeros((6 * look.MOST_DISKS, _frame_kernels.COLUMNS), np.float32) for _ in range(2)]
-    n = _frame_kernels.find_in_frames(some, seen, np.int32(0), numbers[0], rows[0])
-    m = _frame_kernels.find_in_events(table.offset, table.pixel, table.count, 96, 96, seen, numbers[1], rows[1])
-    assert n == m > 20
+    known, first = np.zeros((0, _frame_kernels.COLUMNS), np.float32), np.full((6, 2), -1)
+    n = _frame_kernels.find_in_frames(some, seen, np.int32(0), known, first, numbers[0], rows[0])
+    m = _frame_kernels.find_in_events(
+        table.offset, table.pixel, table.count, 96, 96, seen, known, first, numbers[1], rows[1]
+    )
+    assert n == m >= 6
     np.testing.assert_array_equal(numbers[0], numbers[1])
     np.testing.assert_array_equal(rows[0][:n], rows[1][:n])
+
+
+def test_disks_that_are_known_are_fitted_again(frames) -> None:
+    """Fitted again with nothing new to know, places move by a part of their errors; what fails stays as it was."""
+    some = frames[3, :6]
+    seen = looking((96, 96), radius=4.2)
+    known, first = np.zeros((0, _frame_kernels.COLUMNS), np.float32), np.full((6, 2), -1)
+    number, again = np.zeros(6, np.int64), np.zeros(6, np.int64)
+    rows, later = (np.zeros((6 * look.MOST_DISKS, _frame_kernels.COLUMNS), np.float32) for _ in range(2))
+    n = _frame_kernels.find_in_frames(some, seen, np.int32(0), known, first, number, rows)
+    ends = np.cumsum(number)
+    first = np.stack([ends - number, ends], axis=1)
+    first[2] = -1
+    m = _frame_kernels.find_in_frames(some, seen, np.int32(0), rows[:n], first, again, later)
+    assert n == m
+    np.testing.assert_array_equal(number, again)
+    np.testing.assert_array_equal(rows[ends[1] : ends[2]], later[ends[1] : ends[2]])  # looked for
+    fitted = np.isfinite(rows[:n, 3])
+    moved = np.hypot(*(rows[:n, :2] - later[:n, :2]).T)[fitted]
+    assert (moved < rows[:n, 3][fitted]).mean() > 0.97
+    np.testing.assert_array_equal(rows[:n, 4], later[:n, 4])

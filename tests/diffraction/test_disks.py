@@ -81,6 +81,23 @@ def test_events_and_frames_give_the_same_disks(frames) -> None:
     assert_same(found, diffraction.find_disks(some, 4.2, passes=1))
 
 
+def test_the_second_pass_looks_anew_where_frames_cannot_be_told_apart(frames, table) -> None:
+    """Two visits of a position: which of them has which of the disks, a table does not say."""
+    some = frames[4:5].reshape(12, 96, 96)
+    spec = stream.Spec((1, 12), (96, 96), np.uint16)
+    twice = [stream.Chunk(np.arange(12), some), stream.Chunk(np.array([7]), some[3:4])]
+    first = stream.run({"d": diffraction.Disks(4.2)}, spec, twice)["d"]
+    second = stream.run({"d": diffraction.Disks(4.2, found=first)}, spec, twice)["d"]
+    np.testing.assert_array_equal(first.frame, second.frame)
+    here = first.frame == 7
+    np.testing.assert_array_equal(first.y[here], second.y[here])
+    assert (first.y[~here] != second.y[~here]).any()
+    with pytest.raises(errors.ParameterError, match=r"found on a scan of \(1, 12\)"):
+        diffraction.Disks(4.2, found=first).init(stream.Spec((3, 4), (96, 96), np.uint16))
+    with pytest.raises(errors.ParameterError, match="take one that Disks has made"):
+        diffraction.Disks(4.2, found=diffraction.DiskTable(*(np.zeros(0, int),) * 6))
+
+
 def test_mirrored_patterns_have_mirrored_disks(frames) -> None:
     some = frames[3:5]
     straight = diffraction.find_disks(some, 4.2, passes=1)
