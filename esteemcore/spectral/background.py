@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
+from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import Provenance, record
-from esteemcore.spectral.background_fit import MODELS, Fit, fit_background
+from esteemcore.spectral.background_fit import MODELS, Fit, Step, fit_background, steps_of
 from esteemcore.spectral.windows import Window, channels_of, checked_spectra, counts_in, energy_axis
 
 
@@ -147,6 +149,8 @@ def edge_map(
     *,
     gain: float = 1.0,
     readout_sigma: float = 0.0,
+    progress: ProgressFunction | None = None,
+    cancel: threading.Event | None = None,
 ) -> EdgeMap:
     """Return the net counts of an edge (EELS) or a line (EDS) at each place, with their variance.
 
@@ -162,10 +166,19 @@ def edge_map(
         Where there is background only; nothing is taken off by default.
     model, gain, readout_sigma
         See `remove_background`.
+    progress, cancel
+        Called with the fraction done; stops the work when set.
 
     Returns
     -------
     EdgeMap
+
+    Raises
+    ------
+    ParameterError, CalibrationError
+        See `remove_background`.
+    CancelledError
+        If `cancel` was set.
 
     Examples
     --------
@@ -182,17 +195,21 @@ def edge_map(
     which = "signal" if background is None else "background"
     data, shape, axis, inside, noise = _checked(si, energy_ev, parts, name, gain, readout_sigma, which)
     seen = channels_of("the signal window", window, axis)
+    work = Progress(2 + (0 if background is None else 1 + steps_of(model)), progress, cancel)
+    work.step()
     counts = counts_in(data, seen)
     if not np.isfinite(counts).all():
         raise ParameterError("the spectra hold NaN or infinite values in the signal window")
     total = counts.sum(axis=-1)
     below, spread = np.zeros(shape[:-1]), np.zeros(shape[:-1])
+    work.step()
     if background is not None:
-        fit = _fit(data, axis, inside, model, noise)
+        fit = _fit(data, axis, inside, model, noise, work.step)
         values, slopes = fit.at(axis[seen])
         below = values.sum(axis=1).reshape(shape[:-1])
         slope = slopes.sum(axis=1)
         spread = np.einsum("ni,nij,nj->n", slope, fit.covariance, slope).reshape(shape[:-1])
+    work.finish()
     variance = gain * np.maximum(total, below) + len(seen) * readout_sigma**2 + spread
     parameters = {"window": window, "background": background, "model": model, **noise}
     return EdgeMap(total - below, variance, below, record("spectral.edge_map", parameters))
@@ -214,8 +231,15 @@ def _checked(
     return data, shape, axis, inside, noise
 
 
-def _fit(data: Any, axis: NDArray[np.float64], inside: NDArray[np.int64], model: str, noise: dict[str, float]) -> Fit:
+def _fit(
+    data: Any,
+    axis: NDArray[np.float64],
+    inside: NDArray[np.int64],
+    model: str,
+    noise: dict[str, float],
+    step: Step = lambda: None,
+) -> Fit:
     counts = counts_in(data, inside).reshape(-1, len(inside))
     if not np.isfinite(counts).all():
         raise ParameterError("the spectra hold NaN or infinite values in the background window")
-    return fit_background(counts, axis[inside], model, **noise)
+    return fit_background(counts, axis[inside], model, step=step, **noise)

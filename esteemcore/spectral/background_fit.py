@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 MODELS = {"power_law": 3, "double_power_law": 3, "linear": 3, "polynomial": 4, "constant": 1}
 """Names of models and how many channels each needs at least."""
 
-ROUNDS = 12
+ROUNDS, LINEAR_ROUNDS = 12, 3
+"""Steps of a fit at most, of a power law and of what is linear in its parameters."""
+
 STEEPEST = 12.0
 """Largest exponent of a power law."""
 
+Step = Callable[[], None]
 Basis = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
@@ -39,38 +42,51 @@ class Fit:
         return self.curve(energy)
 
 
+def steps_of(model: str) -> int:
+    """Return how many steps a fit takes at most."""
+    return {"power_law": ROUNDS, "double_power_law": ROUNDS + LINEAR_ROUNDS}.get(model, LINEAR_ROUNDS)
+
+
 def fit_background(
-    counts: NDArray[np.float64], energy: NDArray[np.float64], model: str, gain: float = 1.0, readout_sigma: float = 0.0
+    counts: NDArray[np.float64],
+    energy: NDArray[np.float64],
+    model: str,
+    gain: float = 1.0,
+    readout_sigma: float = 0.0,
+    step: Step = lambda: None,
 ) -> Fit:
-    """Fit a model of `MODELS` to spectra (n, k)."""
+    """Fit a model of `MODELS` to spectra (n, k); `step` is called after each step."""
     floor = readout_sigma**2
     if model == "power_law":
-        return _power_law(counts, energy, gain, floor)
+        return _power_law(counts, energy, gain, floor, step)
     center, half = (energy[0] + energy[-1]) / 2, max((energy[-1] - energy[0]) / 2, 1e-12)
     if model == "double_power_law":
-        exponents = _power_law(counts, energy, gain, floor).parameters[:, 1]
+        exponents = _power_law(counts, energy, gain, floor, step).parameters[:, 1]
         low, high = np.percentile(exponents, [5, 95])
         low, high = (low, high) if high - low > 0.2 else (max(low - 0.1, 0.0), max(low - 0.1, 0.0) + 0.2)
 
         def powers(at: NDArray[np.float64]) -> NDArray[np.float64]:
             return np.stack([(at / center) ** -low, (at / center) ** -high], axis=1)
 
-        return _linear(counts, energy, powers, gain, floor)
+        return _linear(counts, energy, powers, gain, floor, step)
     order = {"constant": 0, "linear": 1, "polynomial": 2}[model]
 
     def polynomial(at: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.stack([((at - center) / half) ** n for n in range(order + 1)], axis=1)
 
-    return _linear(counts, energy, polynomial, gain, floor)
+    return _linear(counts, energy, polynomial, gain, floor, step)
 
 
-def _linear(counts: NDArray[np.float64], energy: NDArray[np.float64], basis: Basis, gain: float, floor: float) -> Fit:
+def _linear(
+    counts: NDArray[np.float64], energy: NDArray[np.float64], basis: Basis, gain: float, floor: float, step: Step
+) -> Fit:
     """Weighted least squares; the weights are those of the fitted curve, which is noisy itself only a little."""
     design = basis(energy)
     fitted = np.linalg.lstsq(design, counts.T, rcond=None)[0].T
     least = _least(counts)
     covariance = np.empty((0, 0, 0))
-    for _ in range(3):
+    for _ in range(LINEAR_ROUNDS):
+        step()
         weight = 1 / (gain * np.maximum(fitted @ design.T, least) + floor)
         normal = np.einsum("nk,ki,kj->nij", weight, design, design)
         covariance = np.linalg.inv(normal)
@@ -83,7 +99,7 @@ def _linear(counts: NDArray[np.float64], energy: NDArray[np.float64], basis: Bas
     return Fit(fitted, covariance, curve)
 
 
-def _power_law(counts: NDArray[np.float64], energy: NDArray[np.float64], gain: float, floor: float) -> Fit:
+def _power_law(counts: NDArray[np.float64], energy: NDArray[np.float64], gain: float, floor: float, step: Step) -> Fit:
     """Fisher scoring of A and r with the logarithm as link; a spectrum without counts has A = 0."""
     center = float(np.exp(np.log(energy).mean()))
     x = -np.log(energy / center)
@@ -95,6 +111,7 @@ def _power_law(counts: NDArray[np.float64], energy: NDArray[np.float64], gain: f
     slope = np.full(len(counts), np.clip(start, 0, STEEPEST))
     log_a = np.log(np.where(empty, 1.0, level) / np.mean(np.exp(np.clip(start, 0, STEEPEST) * x)))
     for _ in range(ROUNDS):
+        step()
         value = np.exp(np.clip(log_a[:, None] + slope[:, None] * x, -50, 50))
         weight = value**2 / (gain * value + floor)
         score = (counts - value) * weight / value

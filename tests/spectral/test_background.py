@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
 from esteemcore import spectral
-from esteemcore.errors import CalibrationError, ParameterError
+from esteemcore.errors import CalibrationError, CancelledError, ParameterError
 from esteemcore.events import SparseSI
 
 ENERGY = np.arange(300.0, 700.0, 2.0)
@@ -144,3 +146,22 @@ def test_snr_grows_as_the_root_of_the_dose() -> None:
 def test_bad_arguments_are_refused(call, error, message) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("model", ["power_law", "double_power_law", "linear", None])
+def test_a_map_tells_its_progress_and_can_be_stopped(rng, model) -> None:
+    energy = np.linspace(400, 600, 100)
+    counts = rng.poisson(1e3 * (energy / 400) ** -3.0, (4, 5, 100))
+    background = None if model is None else (410, 490)
+    done: list[float] = []
+    stop = threading.Event()
+    told = spectral.edge_map(counts, energy, (500, 550), background, model or "power_law", progress=done.append)
+    assert np.all(np.diff(done) > 0)
+    assert done[-1] == 1
+    np.testing.assert_array_equal(
+        told.data, spectral.edge_map(counts, energy, (500, 550), background, model or "power_law").data
+    )
+    with pytest.raises(CancelledError):
+        spectral.edge_map(
+            counts, energy, (500, 550), background, model or "power_law", progress=lambda _: stop.set(), cancel=stop
+        )

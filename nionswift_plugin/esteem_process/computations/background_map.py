@@ -53,7 +53,6 @@ class BackgroundMap:
         if axes[2].unit not in _EV:
             raise CalibrationError(f"the spectra have an axis in {axes[2].unit or 'pixels'}; calibrate it in eV")
         element = wanted[0]
-        spectra_items.steps(context)(0.0)
         found = spectral.edge_map(
             data,
             axes[2].coordinates * _EV[axes[2].unit],
@@ -62,8 +61,8 @@ class BackgroundMap:
             "constant" if element.model == "none" else element.model,
             gain=given["gain"],
             readout_sigma=given["readout_sigma"],
+            progress=spectra_items.steps(context),
         )
-        spectra_items.steps(context)(1.0)
         self._made = element.name, found, axes
 
     def commit(self) -> None:
