@@ -24,7 +24,7 @@ RESTARTS = 3
 EACH, COARSE, FINE = 15, 60, 500
 """Steps at most, on blocks from each start, then from the best of them, and on pixels."""
 
-LEAST_GAIN, SETTLED = 1.0, 3e-3
+LEAST_GAIN, SETTLED = 1.0, 1e-2
 """Ends when ten steps raise the logarithm of the likelihood by less than this, or than this much for each number that
 is free. By fitting noise each of them gains one half in the end; what comes so slowly is noise that is being fitted."""
 
