@@ -6,6 +6,7 @@ from esteemcore.diffraction.descan import Descan, find_descan
 from esteemcore.diffraction.disks import Disks
 from esteemcore.diffraction.ellipse import Ellipse, fit_ellipse
 from esteemcore.diffraction.find import find_disks
+from esteemcore.diffraction.moire import MoireStrain, moire_strain
 from esteemcore.diffraction.orientation_clusters import OrientationClusters, orientation_clusters
 from esteemcore.diffraction.orientation_library import TemplateLibrary, template_library
 from esteemcore.diffraction.orientation_map import orientation
@@ -21,6 +22,7 @@ __all__ = [
     "Disks",
     "Ellipse",
     "InnerStructure",
+    "MoireStrain",
     "OrientationClusters",
     "Orientations",
     "Strain",
@@ -31,6 +33,7 @@ __all__ = [
     "find_disks",
     "fit_ellipse",
     "learn_structure",
+    "moire_strain",
     "orientation",
     "orientation_clusters",
     "strain",
