@@ -110,11 +110,13 @@ def _maps(page: Page, result: multiframe.ProcessedSeries) -> None:
 
 def _components(page: Page, result: multiframe.ProcessedSeries) -> None:
     page.heading("Components above noise")
-    counted = [(c.dose, math.nan if c.n is None else c.n) for c in result.components]
+    counted = [(c.dose, c.sure) for c in result.components]
     dose, n = np.array(counted, np.float64).T
     last = result.components[-1]
-    page.pictures([(_curve(dose, n, _dose(result), "components"), "Components", "the mean spectrum included")])
-    page.text(f"At the end: {'not to be told' if last.n is None else last.n} ({last.reason}).")
+    page.pictures(
+        [(_curve(dose, n, _dose(result), "components"), "Components", "the mean spectrum included; at least")]
+    )
+    page.text(f"At the end: {last.words} ({last.reason}).")
 
 
 def _dose(result: multiframe.ProcessedSeries) -> str:

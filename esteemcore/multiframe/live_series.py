@@ -261,7 +261,7 @@ class LiveSeries:
         return (
             self.stop.reached(
                 snr={name: measured.snr for name, measured in self._sums.found.items()},
-                components=counted[-1].n if counted else None,
+                components=counted[-1].sure if counted else None,
                 dose=self._dose * len(self._reasons),
                 next_dose=self._dose,
                 drift_nm=self._away,

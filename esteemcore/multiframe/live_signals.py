@@ -177,7 +177,7 @@ class LiveSignals:
         if first.frames and not error:
             goals = self._goals.reached(
                 snr={name: found.snr for name, found in maps.items()},
-                components=first.components[-1].n if first.components else None,
+                components=first.components[-1].sure if first.components else None,
             )
         seconds = np.sum([state.seconds for state in states], axis=0)
         seconds.setflags(write=False)

@@ -25,12 +25,27 @@ class ComponentCount:
         Components above noise, the mean spectrum included; None where it cannot be told.
     reason : str
         How it was found, or why it cannot be told.
+    at_least : int
+        Components that are surely above noise, also where their number cannot be told; 0 if none is.
     """
 
     dose: float
     frames: int
     n: int | None
     reason: str
+    at_least: int = 0
+
+    @property
+    def sure(self) -> int:
+        """How many are surely there: their number, or the least that it can be."""
+        return self.at_least if self.n is None else self.n
+
+    @property
+    def words(self) -> str:
+        """The number in words, as in "at least 4 components above noise"."""
+        if self.n is None and not self.at_least:
+            return "components: not to be told"
+        return f"{'at least ' if self.n is None else ''}{self.sure} component{'s' * (self.sure != 1)} above noise"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,8 +106,7 @@ class LiveState:
         words = [f"{self.accepted} of {self.frames} frames in the sum", f"{self.dose:.3g} e/Å²"]
         words += [f"SNR {name} {found.snr:.2g}" for name, found in self.maps.items() if math.isfinite(found.snr)]
         if self.components:
-            n = self.components[-1].n
-            words.append("components: not to be told yet" if n is None else f"{n} component{'s' if n != 1 else ''}")
+            words.append(self.components[-1].words.removesuffix(" above noise"))
         placed = self.drift_nm[np.isfinite(self.drift_nm).all(axis=1)]
         if len(placed):
             words.append(f"drift {float(np.hypot(*placed[-1])):.3g} nm")

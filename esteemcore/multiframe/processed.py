@@ -100,8 +100,7 @@ class ProcessedSeries:
             words.pop()
         words += [f"SNR {name} {found.snr:.3g}" for name, found in self.maps.items() if math.isfinite(found.snr)]
         if self.components:
-            count = self.components[-1].n
-            words.append("components: not to be told" if count is None else f"{count} components above noise")
+            words.append(self.components[-1].words)
         return ", ".join(words)
 
 

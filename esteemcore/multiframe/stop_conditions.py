@@ -22,7 +22,7 @@ class StopConditions:
     snr : mapping of str to float
         Signal-to-noise ratio that each map shall have, see `MeasuredMap`.
     components : int, optional
-        Components above noise that the spectra shall have.
+        Components that shall surely be above noise, their number told exactly or not.
     total_dose : float, optional
         Dose in e/Å² that the specimen may get, frames that are left out included: no frame is begun that exceeds it.
     drift_nm : float, optional
@@ -89,7 +89,7 @@ class StopConditions:
         snr : mapping of str to float, optional
             What the maps have; NaN is not known yet.
         components : int, optional
-            Components above noise; None if not known.
+            Components that are surely above noise; None if not known.
         dose, next_dose : float
             What the specimen has had, and what the next frame would add, e/Å².
         drift_nm : float

@@ -123,7 +123,7 @@ class RunningSums:
         if self.meter is None:
             raise ParameterError("components are not counted; there are no spectra")
         rank = self.meter.rank()
-        return ComponentCount(self.dose, self.frames, rank.n, rank.reason)
+        return ComponentCount(self.dose, self.frames, rank.n, rank.reason, rank.at_least)
 
     def measure(self, total: register.Accumulated, region: NDArray[np.bool_] | None = None) -> None:
         """Measure the maps in a sum of all frames so far, of all channels or of those that the maps need."""

@@ -28,10 +28,10 @@ def snr(state: LiveState, name: str, metadata: Mapping[str, Any]) -> XData:
 
 
 def components(state: LiveState, metadata: Mapping[str, Any]) -> XData:
-    """Return the components above noise against dose, in steps; 0 where they cannot be told."""
+    """Return the components above noise against dose, in steps; the least where they cannot be told."""
     counts = [count for count in state.components if count.dose > 0]
     dose = np.array([count.dose for count in counts])
-    found = np.array([count.n or 0 for count in counts], np.float64)
+    found = np.array([count.sure for count in counts], np.float64)
     return _against_dose(dose, found, "components", metadata, in_steps=True)
 
 

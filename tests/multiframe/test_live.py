@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from drifting import CHANNELS, ENERGY, LINE, SHAPE, Specimen
 
 from esteemcore import io, multiframe, scan
 from esteemcore.errors import CalibrationError, ParameterError
+from esteemcore.multiframe import sums
 
 
 def acquired(tmp_path, specimen, live, plan=None, **settings):
@@ -95,6 +98,33 @@ def test_more_dose_shows_more_components(tmp_path) -> None:
     found = [count.n for count in live.state.components if count.n is not None]
     assert found == sorted(found)
     assert (found[0], found[-1]) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("n", "at_least", "sure", "words"),
+    [
+        (4, 4, 4, "4 components above noise"),
+        (1, 1, 1, "1 component above noise"),
+        (None, 4, 4, "at least 4 components above noise"),
+        (None, 0, 0, "components: not to be told"),
+    ],
+)
+def test_a_count_that_cannot_be_told_has_a_least(n, at_least, sure, words) -> None:
+    count = multiframe.ComponentCount(1e5, 3, n, "", at_least)
+    assert (count.sure, count.words) == (sure, words)
+
+
+def test_a_series_ends_with_components_that_are_surely_there(tmp_path, monkeypatch) -> None:
+    specimen = Specimen(counts=50.0)
+    plan = specimen.plan(frames=6)
+    count = sums.RunningSums.count
+    unsure = lambda own: dataclasses.replace(count(own), n=None, reason="no gap")  # noqa: E731
+    monkeypatch.setattr(sums.RunningSums, "count", unsure)
+    stop = multiframe.StopConditions(components=2)
+    live = multiframe.LiveSeries(plan, "adf", "eds", ENERGY, stop=stop, background=False)
+    acquired(tmp_path, specimen, live, plan)
+    assert "2 components above noise (2 wanted)" in live.state.enough
+    assert "at least 2 components" in live.state.summary
 
 
 def test_energy_steps_are_undone(tmp_path) -> None:

@@ -82,7 +82,7 @@ def test_maps_snr_and_components_are_shown_against_dose(bench: Bench, monkeypatc
         per_million = 1e6 * stored[..., inside].sum() / electrons
         assert float(live.pace.value.split("electrons: Disk ")[1]) == pytest.approx(per_million, rel=0.08)
         counts = live.items["Components against dose"].xdata
-        assert counts.data[-1] == (state.components[-1].n or 0)
+        assert counts.data[-1] == state.components[-1].sure
         assert counts.intensity_calibration.units == "components"
 
 
