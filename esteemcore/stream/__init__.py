@@ -2,6 +2,8 @@
 
 from esteemcore.stream.additive import AdditiveReducer, Sums
 from esteemcore.stream.chunk import Chunk, chunks
+from esteemcore.stream.dask import run_dask
+from esteemcore.stream.libertem import as_udf
 from esteemcore.stream.live import LiveRunner, LiveStatus
 from esteemcore.stream.protocols import ChunkStore, Reducer, Source, Tracker
 from esteemcore.stream.run import run
@@ -18,6 +20,8 @@ __all__ = [
     "Spec",
     "Sums",
     "Tracker",
+    "as_udf",
     "chunks",
     "run",
+    "run_dask",
 ]

@@ -218,8 +218,10 @@ EXPORTED = {
         "Spec",
         "Sums",
         "Tracker",
+        "as_udf",
         "chunks",
         "run",
+        "run_dask",
     },
 }
 
