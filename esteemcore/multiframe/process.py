@@ -102,6 +102,9 @@ def process_series(
     by :math:`o / \Delta E` channels, so that an edge lies at one energy in all frames and defects of the camera spread.
     Channels at the ends that not all frames have reached are scaled up in the maps, not in the sum.
 
+    **Frames whose scan was moved**, to follow the drift for example, are looked for where the recorded displacement
+    leads; drift is what the specimen did.
+
     **Frames before alignment** are averaged over the same frames as those after it, so that the two means differ by the
     alignment alone.
 
@@ -141,6 +144,7 @@ def process_series(
         model,
         patterns=series.orders,
         residual=residual,
+        scan_px=series.scan_px,
         progress=_share(progress, 0.1, 0.6 if has_spectra else 0.95),
         cancel=cancel,
     )
@@ -156,7 +160,8 @@ def process_series(
     summed = dataclasses.replace(sums.image.result(), common_region=common)
     if total is not None and wanted:
         sums.measure(total)
-    drift = np.where(alignment.accepted[:, None], alignment.shifts, np.nan)
+    scan = 0.0 if series.scan_px is None else np.nan_to_num(series.scan_px)
+    drift = np.where(alignment.accepted[:, None], alignment.shifts - scan, np.nan)
     drift = drift - drift[np.flatnonzero(alignment.accepted)[0]]
     before = _mean(images, alignment.accepted)
     parameters = {

@@ -50,7 +50,8 @@ class ProcessedSeries:
     time_s : ndarray of float64, shape (n,)
         When each frame was begun; NaN where that is not known.
     drift_px : ndarray of float64, shape (n, 2)
-        Where each frame lies, (dy, dx) against the first frame that is in the sums; NaN for frames left out.
+        Where each frame would lie if the scan had stayed, (dy, dx) against the first frame that is in the sums; NaN for
+        frames left out.
     drift_nm : ndarray of float64, shape (n, 2), or None
         The same in nm, where the size of a pixel is known.
     pixel_nm : (float, float) or None

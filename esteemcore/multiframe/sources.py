@@ -53,6 +53,8 @@ class OpenSeries:
         Dose of each frame in e/Å², where it is recorded.
     pixel_nm : (float, float) or None
         Height and width of a pixel.
+    scan_px : ndarray of float64, shape (n, 2), or None
+        By how much (dy, dx) the scan was moved for each frame, NaN where that is not known; None where it nowhere is.
     """
 
     path: str
@@ -68,6 +70,7 @@ class OpenSeries:
     time_s: NDArray[np.float64]
     dose: NDArray[np.float64] | None
     pixel_nm: tuple[float, float] | None
+    scan_px: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return max(len(self.images), len(self.spectra))
@@ -148,6 +151,7 @@ def open_series(source: Source, image: str | None = None, spectra: str | None = 
         time_s=np.concatenate([time for _, time in column]),
         dose=np.concatenate([d for d in doses if d is not None]) if all(d is not None for d in doses) else None,
         pixel_nm=_pixel(first),
+        scan_px=_scan(parts),
     )
 
 
@@ -303,6 +307,18 @@ def _columns(part: _Part) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         np.zeros(part.frames) if offset is None else np.array(offset, np.float64),
         np.full(part.frames, np.nan) if time is None else np.array(time, np.float64),
     )
+
+
+def _scan(parts: Sequence[_Part]) -> NDArray[np.float64] | None:
+    """Return by how much the scan was moved for each frame, in px, where it was recorded."""
+    found = [None if part.dataset.series is None else part.dataset.series.displacement_px for part in parts]
+    if all(moved is None for moved in found):
+        return None
+    filled = [
+        np.full((part.frames, 2), np.nan) if moved is None else np.asarray(moved, np.float64)
+        for part, moved in zip(parts, found, strict=True)
+    ]
+    return np.concatenate(filled)
 
 
 def _doses(part: _Part) -> NDArray[np.float64] | None:

@@ -40,6 +40,7 @@ def align(
     patterns: Any = None,
     masks: ArrayLike | None = None,
     residual: bool = False,
+    scan_px: ArrayLike | None = None,
     progress: Callable[[float], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> Alignment:
@@ -65,6 +66,9 @@ def align(
     residual : bool
         Fit a smooth displacement field to what the lines leave, as a third step; `Alignment.field` is then
         (n, y, x, 2).
+    scan_px : array_like, shape (n, 2), optional
+        By how much (dy, dx) the scan of each frame was moved on purpose, in px, to follow the drift for example. Frames
+        are looked for where it leads; NaN stands for the value of the frame before.
     progress : callable, optional
         Called with the fraction done, 0 to 1.
     cancel : threading.Event, optional
@@ -79,7 +83,7 @@ def align(
     Raises
     ------
     ParameterError
-        If the series is not (n, y, x) with n >= 2, or masks or patterns do not belong to it.
+        If the series is not (n, y, x) with n >= 2, or masks, patterns or scan_px do not belong to it.
 
     Notes
     -----
@@ -121,6 +125,7 @@ def align(
     data, measured = _checked(series, masks)
     n, shape = len(data), (int(data.shape[1]), int(data.shape[2]))
     visits = series_visits(patterns, n, shape)
+    scan = _scan(scan_px, n)
     measured = _visited(measured, visits, n, shape)
     if model == "rigid":
         visits = [raster_visits(shape)] * n
@@ -139,8 +144,10 @@ def align(
         whole = weights[k].all()
         spectra.append(correlator.transform(images[k], None if whole else weights[k]) if not reasons[k] else None)
         steps.step()
-    shifts = place_frames(correlator, spectra)
+    shifts = place_frames(correlator, spectra, scan)
     frames = [make_frame(images[k], weights[k], visits[k], shifts[k], k) for k in range(n)]
+    for frame, moved in zip(frames, scan, strict=True):
+        frame.scan = moved
     scanline = model == "scanline"
     quality = np.zeros(n)
     if len(usable) > 1:
@@ -177,7 +184,7 @@ def align(
     fields = [f.moved for f in frames]
     mean, common = _summed(shape, frames, accepted)
     steps.finish()
-    parameters = {"model": model, "patterns": _named(patterns), "residual": residual}
+    parameters = {"model": model, "patterns": _named(patterns), "residual": residual, "scan_px": scan_px}
     inputs = [data] if measured is None else [data, measured]
     return Alignment(
         shifts=np.array([np.mean(f.reshape(-1, 2), axis=0) for f in fields]),
@@ -232,12 +239,25 @@ def _visited(
     return result
 
 
+def _scan(scan_px: ArrayLike | None, n: int) -> Floats:
+    """Return by how much the scan of each frame was moved, (n, 2); what is not known is as before."""
+    if scan_px is None:
+        return np.zeros((n, 2))
+    scan = np.array(scan_px, np.float64)
+    if scan.shape != (n, 2):
+        raise ParameterError(f"scan_px has shape {scan.shape}; expected ({n}, 2), (dy, dx) in px for each frame")
+    last = np.zeros(2)
+    for moved in scan:
+        last = moved[:] = np.where(np.isfinite(moved), moved, last)
+    return scan
+
+
 def lead(frames: list[Frame]) -> None:
     """Set the drift within each frame from the places of its neighbours in time; beside a jump from the other side."""
     n = len(frames)
     if n < 2:
         return
-    shifts, numbers = np.array([f.shift for f in frames]), np.array([f.number for f in frames])
+    shifts, numbers = np.array([f.shift - f.scan for f in frames]), np.array([f.number for f in frames])
     steps = np.diff(shifts, axis=0) / np.diff(numbers)[:, None]
     limit = max(2.0, 4 * 1.4826 * float(np.median(innovations(shifts, numbers))))
     usual = np.median(steps, axis=0)

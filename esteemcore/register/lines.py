@@ -52,6 +52,8 @@ class Frame:
         Smooth displacement that is added to that of the lines.
     number : int
         Place in the series.
+    scan : ndarray, shape (2,)
+        By how much the scan was moved on purpose, in px; no drift.
     """
 
     image: Image
@@ -69,6 +71,7 @@ class Frame:
     chi: Floats = dataclasses.field(default_factory=lambda: np.zeros((0, 2)))
     residual: Floats | None = None
     number: int = 0
+    scan: Floats = dataclasses.field(default_factory=lambda: np.zeros(2))
     normal: Floats = dataclasses.field(default_factory=lambda: np.zeros((0, 3)))
     right: Floats = dataclasses.field(default_factory=lambda: np.zeros((0, 2)))
 

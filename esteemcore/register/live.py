@@ -279,7 +279,7 @@ class LiveAlignment:
         found = judge.ratios(images)
         if steady and not self._doubtful:
             ratio, power = found.ratio[0], found.power[0]
-            self._by_drift = ratio.min() < SURE
+            self._by_drift = bool(ratio.min() < SURE)
             if ratio.min() + STEADY >= SURE and consistent(ratio, power, STEADY):
                 return quality, ""
             self._drifting = STEADY
@@ -308,7 +308,7 @@ class LiveAlignment:
         self._evidence += found.ratio[0], found.power[0]
         self._doubtful, self._jumped = True, not self._drifting
         ratio, power = self._evidence
-        self._by_drift = ratio.min() < SURE
+        self._by_drift = bool(ratio.min() < SURE)
         if ratio.min() + self._drifting >= SURE and consistent(ratio, power, self._drifting):
             self._doubtful = False
             return ""

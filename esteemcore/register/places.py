@@ -216,7 +216,7 @@ class Places:
 
     def _stretches(self, good: list[int], cell_px: float) -> tuple[list[list[int]], list[bool]]:
         """Return stretches of frames, and whether the drift jumps before each of them."""
-        shifts = np.array([self.fit.frames[k].shift for k in good])
+        shifts = np.array([self.fit.frames[k].shift - self.fit.frames[k].scan for k in good])
         innovation = innovations(shifts, np.array([self.fit.frames[k].number for k in good]))
         usual = 1.4826 * float(np.median(innovation)) if len(innovation) else 0.0
         limit = max(0.12 * cell_px, 4 * usual, 1.0)

@@ -178,12 +178,19 @@ class Chain:
             self.loose_px = min(LOOSE_PX, LOOSE_PERIODS * self.correlator.periods.strongest(self.mean))
 
 
-def place_frames(correlator: Correlator, spectra: Sequence[Spectrum | None]) -> NDArray[np.float64]:
-    """Return displacements (n, 2) of frames, each refined against the mean of the others; None: no such frame."""
+def place_frames(
+    correlator: Correlator, spectra: Sequence[Spectrum | None], scan: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Return displacements (n, 2) of frames, each refined against the mean of the others; None: no such frame.
+
+    ``scan`` (n, 2) is by how much the scan was moved on purpose, in px.
+    """
     n = len(spectra)
     places = np.zeros((n, 2))
     chain = Chain(correlator)
     for k, spectrum in enumerate(spectra):
+        if scan is not None and k:
+            chain.place = chain.place + scan[k] - scan[k - 1]
         if spectrum is not None:
             places[k] = chain.add(spectrum)[0]
         else:

@@ -171,6 +171,10 @@ def test_the_scan_follows_the_specimen(tmp_path, follows) -> None:
     assert np.hypot(*left[6:].T).max() < 0.6  # 16 px without
     common = live.image_result().coverage > 12
     assert common.mean() > 0.85
+    if not follows:
+        whole = multiframe.process_series(result.path, components=False)
+        assert np.abs(whole.drift_px - truth).max() < 0.5
+        assert np.abs(whole.alignment.shifts - whole.alignment.shifts[6])[6:].max() < 1.0
 
 
 def test_a_wrong_place_cannot_throw_the_scan_far() -> None:

@@ -184,6 +184,22 @@ def test_a_fast_drift_goes_on_within_a_frame(scene) -> None:
     assert np.abs(found.field[:, -5] - found.field[:, 5] - (moved[:, -5] - moved[:, 5])).mean() < 0.2
 
 
+def test_moves_of_the_scan_are_no_jumps_of_the_specimen() -> None:
+    perfect = make.lattice(SHAPE, vacancies=0.0, boundary=False)
+    scanned = np.array([[0.0, 0]] * 4 + [[5.5, -4.5]] * 4 + [[1.0, 6.5]] * 2)  # half a cell and more
+    moved = make.drift(10, SHAPE[0], (0.3, 0.2)) + scanned[:, None]
+    frames = make.sample(perfect, moved, SHAPE, 6.0)
+    given = scanned.copy()
+    given[6] = np.nan  # as before
+    found = register.align(frames, scan_px=given)
+    assert found.accepted.all(), found.reasons
+    assert make.relative_error(found.field, moved) < 0.2
+    alone = register.align(frames)  # nothing in the image says which way it went
+    assert not alone.accepted.all()
+    with pytest.raises(errors.ParameterError, match="scan_px has shape"):
+        register.align(frames, scan_px=scanned[:3])
+
+
 def test_missing_frames_do_not_upset_the_drift(scene) -> None:
     rng = np.random.default_rng(6)
     moved = make.drift(14, SHAPE[0], (1.3, -1.0)) + make.jitter(rng, 14, SHAPE[0], 0.3)
