@@ -18,7 +18,7 @@ from esteemcore.lowrank.operators import is_sparse, sums
 from esteemcore.spectral import _rank_tests
 from esteemcore.spectral._binning import binned
 from esteemcore.spectral._rank_tests import Scree
-from esteemcore.spectral._spectra import Spectra, spectra_of
+from esteemcore.spectral._spectra import Spectra, held, spectra_of
 
 METHODS = ("parallel", "marchenko_pastur", "gavish_donoho", "elbow")
 
@@ -154,7 +154,7 @@ def estimate_rank(
         sigma = checks.positive("sigma", sigma)
         if noise != "gaussian":
             raise ParameterError(f"sigma is given but noise is {noise!r}; it belongs to noise='gaussian'")
-    spectra = spectra_of(si, mask)
+    spectra = held(spectra_of(si, mask))
     rng = np.random.default_rng(checks.integer("seed", seed, minimum=0))
     levels = _levels(spectra)
     work = Progress(len(levels) + 1, progress, cancel)
