@@ -7,6 +7,7 @@ from esteemcore.multiframe.counted import CountedSpectra
 from esteemcore.multiframe.energies import EnergySettings
 from esteemcore.multiframe.follow import LiveFollower
 from esteemcore.multiframe.frame_values import VISIT_ORDER, sum_subpixels
+from esteemcore.multiframe.learnt_times import LearntTimes
 from esteemcore.multiframe.live_series import LiveSeries
 from esteemcore.multiframe.live_signals import LiveSignals
 from esteemcore.multiframe.live_state import ComponentCount, LiveState
@@ -23,7 +24,6 @@ from esteemcore.multiframe.signal_maps import maps_by_signal
 from esteemcore.multiframe.stop_conditions import StopConditions
 from esteemcore.multiframe.typed_maps import maps_from_words
 from esteemcore.multiframe.words import figures_in_words, spent_in_words, xrays_in_words
-from esteemcore.multiframe.write_times import WriteTimes
 from esteemcore.multiframe.xray_counts import (
     XrayLine,
     XrayPrediction,
@@ -44,6 +44,7 @@ __all__ = [
     "EnergySettings",
     "FrameOrder",
     "FrameRequest",
+    "LearntTimes",
     "LiveFollower",
     "LiveSeries",
     "LiveSignals",
@@ -60,7 +61,6 @@ __all__ = [
     "SeriesSettings",
     "SessionFolder",
     "StopConditions",
-    "WriteTimes",
     "XrayLine",
     "XrayPrediction",
     "acquire_series",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,8 +13,9 @@ from esteemcore import multiframe, scan
 from esteemcore.errors import EsteemError, ParameterError
 from nionswift_plugin.esteem_multiframe import cameras, detectors
 from nionswift_plugin.esteem_multiframe.after_model import AfterwardsModel
+from nionswift_plugin.esteem_multiframe.overheads import Overheads
 from nionswift_plugin.esteem_multiframe.ranges import RANGES, Kept
-from nionswift_plugin.esteem_multiframe.report import Report, writing_in_words
+from nionswift_plugin.esteem_multiframe.report import Report, overheads_in_words
 from nionswift_plugin.esteem_scan import devices
 from nionswift_plugin.esteem_scan.event_loop import NewestFirst, UserInterfaceCalls
 from nionswift_plugin.esteem_scan.words import sentence
@@ -58,8 +57,8 @@ class MultiframeModel:
         Budget, 0 for none.
     after : AfterwardsModel
         What is done at the end.
-    write_times : WriteTimes
-        What the disk has taken for frames; the plan counts it where no time is typed.
+    overheads : Overheads
+        What frames have taken to begin and to be written.
     figures, xrays, so_far, warning : PropertyModel
         What follows, in words.
     is_too_much : PropertyModel
@@ -73,6 +72,7 @@ class MultiframeModel:
     """
 
     compress: Any
+    scan_overhead_s: Any
     write_overhead_s: Any
     height_nm: Any
     width_nm: Any
@@ -115,7 +115,7 @@ class MultiframeModel:
             setattr(self, name, Model.PropertyModel(""))
         self.is_too_much = Model.PropertyModel(False)
         self.after = AfterwardsModel(calls, say)
-        self.write_times = multiframe.WriteTimes()
+        self.overheads = Overheads()
         self._instrument_listener: Any = None
         self.scan_index.on_value_changed = lambda value: self._follow_source()
         manager = HardwareSource.HardwareSourceManager()
@@ -266,10 +266,7 @@ class MultiframeModel:
         recorded = [*channels, *used]
         signals = detectors.signals(recorded, region.shape, region.pixel_size_nm, compress=settings.compress)
         plan = multiframe.SeriesPlan(region, settings, signals, detectors.bytes_beside(used, region.shape))
-        known = self.write_times.estimate(plan.signal_bytes_per_frame)
-        if settings.write_overhead_s or math.isnan(known):
-            return plan
-        return dataclasses.replace(plan, settings=dataclasses.replace(settings, write_overhead_s=known))
+        return self.overheads.counted(plan, len(used))
 
     @staticmethod
     def _scan_center(source: Any) -> tuple[tuple[float, float], float]:
@@ -297,7 +294,11 @@ class MultiframeModel:
         """Make the figures anew, in a thread."""
         try:
             plan, ledger, xrays, problem = self.plan, self.instrument.ledger, tuple[str, ...](), ""
-            writing = writing_in_words(plan, bool(self.write_overhead_s.value), self.write_times.frames)
+            beside = overheads_in_words(
+                plan,
+                (self.scan_overhead_s.value, self.overheads.begin.frames),
+                (self.write_overhead_s.value, self.overheads.write.frames),
+            )
             try:
                 lines = multiframe.lines_from_words(self.xray_lines.value or "")
                 xrays = multiframe.xrays_in_words(plan, lines, self._value("motifs"))
@@ -310,7 +311,7 @@ class MultiframeModel:
 
         def work() -> Report:
             return Report(
-                (*multiframe.figures_in_words(plan), writing),
+                (*multiframe.figures_in_words(plan), beside),
                 xrays or ((problem,) if problem else ()),
                 multiframe.spent_in_words(ledger, plan.region),
                 plan.exceeded(ledger),

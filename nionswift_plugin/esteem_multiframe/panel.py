@@ -83,7 +83,6 @@ class MultiframeHandler(Declarative.Handler):
         self.model.folder.on_value_changed = lambda value: self._forget_region()
         self._is_closed = self._is_hidden = False
         self._notice: HiddenNotice | None = None
-        self._signal_bytes = 0
         self.model.on_size_typed = self.survey.resize
         self.ui_view = panel_view.make_view(Declarative.DeclarativeUI())
 
@@ -240,7 +239,7 @@ class MultiframeHandler(Declarative.Handler):
                 )  # fmt: skip
                 spectra = [camera.key for camera in cameras if camera.kind == "spectra"]
                 self.live.begin(plan, channels[0].key, spectra)
-                self._signal_bytes = plan.signal_bytes_per_frame
+                model.overheads.start(plan, len(cameras))
                 if self.on_begin is not None:
                     self.on_begin(plan)
                 self._stop_view()
@@ -272,7 +271,7 @@ class MultiframeHandler(Declarative.Handler):
         name = next(iter(frame.values))
         image = frame.values[name]
         self._calls.newest("frame", lambda: self._show_frame(frame, name, image))
-        self.model.write_times.add(self._signal_bytes, frame.write_s)
+        self.model.overheads.add(frame)
         asked = None if self.on_frame is None else self.on_frame(frame)
         enough = self.live(frame)
         return enough if self.on_frame is None else asked

@@ -147,7 +147,7 @@ def _advanced(u: Declarative.DeclarativeUI) -> Any:
         _row(
             u,
             *entry("Flyback", "model.flyback_us", "number", "flyback_edit", "µs", width=52),
-            *entry("scan engine", "model.scan_overhead_s", "number", "scan_overhead_edit", "s per frame", width=44),
+            *entry("scan engine", "model.scan_overhead_s", "number", "scan_overhead_edit", "s (0: measured)", width=44),
         ),
         _row(
             u,

@@ -32,20 +32,19 @@ class Report:
     error: str = ""
 
 
-def writing_in_words(plan: multiframe.SeriesPlan, is_typed: bool, frames: int) -> str:
-    """Return what the times of a plan count for the disk, and how that is known.
+def overheads_in_words(plan: multiframe.SeriesPlan, begin: tuple[float, int], write: tuple[float, int]) -> str:
+    """Return what the times of a plan count beside the scan itself, and how that is known.
 
     Parameters
     ----------
     plan : SeriesPlan
-    is_typed : bool
-        Whether the user typed it.
-    frames : int
-        From how many frames it is known otherwise.
+    begin, write : (float, int)
+        What was typed, in s, and from how many frames it is known otherwise.
     """
-    seconds = plan.settings.write_overhead_s
-    if is_typed:
-        return f"Writing: {seconds:.2g} s per frame counted, as typed"
-    if not frames:
-        return "Writing: not counted, nothing is measured yet"
-    return f"Writing: {seconds:.2g} s per frame counted, from {frames} frame{'s' if frames > 1 else ''} measured"
+    settings = plan.settings
+    parts = (("to begin", settings.scan_overhead_s, *begin), ("to write", settings.write_overhead_s, *write))
+    words = []
+    for what, seconds, typed, frames in parts:
+        how = "as typed" if typed else "as measured"
+        words.append(f"{seconds:.2g} s {what} ({how})" if typed or frames else f"{what} not known yet")
+    return f"Beside the scan, per frame: {', '.join(words)}"

@@ -9,7 +9,7 @@ from esteemcore.errors import EsteemError
 from nionswift_plugin.esteem_multiframe.model import MultiframeModel
 
 _SAME = (
-    "subpixels", "seed", "areas", "area_gap_nm", "energy_step_ev", "scan_overhead_s", "compress",
+    "subpixels", "seed", "areas", "area_gap_nm", "energy_step_ev", "compress",
 )  # fmt: skip
 
 

@@ -120,8 +120,10 @@ def test_the_last_region_sets_all_as_it_was(bench: Bench) -> None:
         again.settle()
         assert again.model.plan.region.shape == before.region.shape
         assert again.model.plan.region.center_nm == pytest.approx(before.region.center_nm)
-        # the time that the disk takes is measured anew
-        assert again.model.plan.settings == dataclasses.replace(before.settings, write_overhead_s=0.0)
+        # what a frame takes beside its scan is measured anew
+        assert again.model.plan.settings == dataclasses.replace(
+            before.settings, write_overhead_s=0.0, scan_overhead_s=0.0
+        )
         assert list(again.model.plan.signals) == ["HAADF", "ADF"]
         assert again.acquire().startswith("Done: 2 of 2")
         assert again.region.count == 4
@@ -278,17 +280,20 @@ def test_impossible_values_are_said_in_words(bench: Bench) -> None:
 
 def test_the_plan_learns_how_long_writing_takes(bench: Bench) -> None:
     model = bench.model
-    assert "Writing: not counted, nothing is measured yet" in model.figures.value
+    assert "Beside the scan, per frame: to begin not known yet, to write not known yet" in model.figures.value
     bare = model.plan.figures.frame_time_s
     assert bench.acquire().startswith("Done: 3 of 3")
-    known = model.write_times.estimate(model.plan.signal_bytes_per_frame)
+    known = model.overheads.write.estimate(model.plan.signal_bytes_per_frame)
     assert known > 0
-    assert model.plan.figures.frame_time_s == pytest.approx(bare + known)
-    assert "s per frame counted, from 3 frames measured" in model.figures.value
+    began = io.load(bench.region.parts[0][1]).series.time_s
+    begin = model.overheads.begin.estimate(0)
+    assert 0 < begin < np.diff(began).max()
+    assert model.plan.figures.frame_time_s == pytest.approx(bare + known + begin)
+    assert model.figures.value.count("(as measured)") == 2
     model.write_overhead_s.value = 0.5
     bench.settle()
-    assert model.plan.figures.frame_time_s == pytest.approx(bare + 0.5)
-    assert "Writing: 0.5 s per frame counted, as typed" in model.figures.value
+    assert model.plan.figures.frame_time_s == pytest.approx(bare + 0.5 + begin)
+    assert "0.5 s to write (as typed)" in model.figures.value
 
 
 def test_a_failing_scan_device_ends_the_series_safely(bench: Bench) -> None:

@@ -14,7 +14,7 @@ def test_a_disk_with_a_time_for_each_frame_and_for_each_byte_is_never_thought_to
     def takes(size):
         return 0.01 + 2e-9 * size
 
-    times = multiframe.WriteTimes()
+    times = multiframe.LearntTimes()
     assert math.isnan(times.estimate(10))
     for size in (1_000_000, 8_000_000):
         times.add(size, takes(size))
@@ -26,7 +26,7 @@ def test_a_disk_with_a_time_for_each_frame_and_for_each_byte_is_never_thought_to
 
 
 def test_one_slow_frame_is_no_rule_and_old_ones_are_forgotten() -> None:
-    times = multiframe.WriteTimes()
+    times = multiframe.LearntTimes()
     for seconds in (0.1, 0.1, 5.0, 0.1):
         times.add(100, seconds)
     assert times.estimate(100) == 0.1
@@ -37,7 +37,7 @@ def test_one_slow_frame_is_no_rule_and_old_ones_are_forgotten() -> None:
 
 
 def test_impossible_times_are_refused() -> None:
-    times = multiframe.WriteTimes()
+    times = multiframe.LearntTimes()
     with pytest.raises(ParameterError, match="seconds"):
         times.add(10, -1.0)
     with pytest.raises(ParameterError, match="size"):

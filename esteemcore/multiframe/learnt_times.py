@@ -1,4 +1,4 @@
-"""How long the disk takes for a frame, learnt from those that it has taken."""
+"""How long a frame takes beside its scan, learnt from the frames before it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from esteemcore._core import checks
 
 MEMORY = 32
-"""Frames of a size that are remembered: a disk is not always as fast."""
+"""Frames of a size that are remembered: no disk is always as fast."""
 
 
-class WriteTimes:
-    """Times that frames took to write, by their size.
+class LearntTimes:
+    """Times that frames took, to write or to begin, by their size.
 
     Examples
     --------
-    >>> times = WriteTimes()
+    >>> times = LearntTimes()
     >>> times.add(1_000_000, 0.02)
     >>> times.estimate(1_000_000), times.estimate(4_000_000), times.estimate(10)
     (0.02, 0.08, 0.02)
