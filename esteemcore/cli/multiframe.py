@@ -1,4 +1,4 @@
-"""``esteem multiframe SOURCE... OUT``: a recorded series registered, summed and mapped, with a report."""
+"""``esteem multiframe SOURCE... [OUT]``: a recorded series registered, summed and mapped, with a report."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import re
 from pathlib import Path
 
 from esteemcore import multiframe
+from esteemcore.cli import multiframe_areas
 from esteemcore.cli.multiframe_page import report
-from esteemcore.cli.options import bar
+from esteemcore.cli.options import bar, stem
 from esteemcore.errors import ParameterError
 from esteemcore.io.container import check_path
+
+ENDINGS = (".esteem", ".zarr")
+"""Of containers that can be made."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,9 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source",
         type=Path,
         nargs="+",
-        help="folder of a region, container or file with a series; several follow each other, single frames too",
+        metavar="SOURCE",
+        help="folder of a region, container or file with a series; several follow each other, single frames too. The "
+        "last of several names is the container to make if it ends with .esteem or .zarr; by itself it is "
+        "NAME_aligned.esteem beside the first source. The report lies beside it",
     )
-    parser.add_argument("out", type=Path, help="container to make, *.esteem or *.zarr; the report lies beside it")
+    parser.add_argument(
+        "--areas", action="store_true", help="each source is an area of its own: aligned by itself, then added up"
+    )
     parser.add_argument("--image", metavar="NAME", help="signal to register by, when there are several images")
     parser.add_argument("--spectra", metavar="NAME", help="signal of spectra, when there are several")
     parser.add_argument("--model", choices=("scanline", "rigid"), default="scanline", help="default: %(default)s")
@@ -57,18 +66,22 @@ def run(arguments: argparse.Namespace) -> int:
     """Process the series, write container and report, and print what was found."""
     maps = multiframe.maps_from_words(" ".join(arguments.map))
     energy = energy_settings(arguments)
-    out = check_path(arguments.out)
+    sources, out = _split(arguments)
     page = out.with_suffix(".html")
     for path in (out, page):
         if path.exists() and not arguments.overwrite:
             raise ParameterError(f"{path} exists already; choose another name, or replace it with --overwrite")
-    sources = arguments.source
     for source in sources:
         raw, made = source.resolve(), out.resolve()
         if made == raw or made in raw.parents or (raw in made.parents and raw.suffix == made.suffix):
             raise ParameterError(f"{out} would take the place of the frames in {source}; choose another name")
     if not out.parent.is_dir():
         raise ParameterError(f"there is no folder {out.parent}; make it first, or choose another one")
+    if arguments.areas:
+        for line in multiframe_areas.merge(arguments, sources, out, page):
+            print(line)
+        print(f"wrote {out} and {page}")
+        return 0
     with bar("aligning and summing") as progress:
         result = multiframe.process_series(
             sources[0] if len(sources) == 1 else sources,
@@ -91,6 +104,19 @@ def run(arguments: argparse.Namespace) -> int:
         print(line)
     print(f"wrote {out} and {page}")
     return 0
+
+
+def _split(arguments: argparse.Namespace) -> tuple[list[Path], Path]:
+    """Return the sources and the container to make, which has a name of its own if none is given."""
+    names = list(arguments.source)
+    if len(names) > 1 and names[-1].suffix in ENDINGS:
+        return names[:-1], check_path(names[-1])
+    first = names[0].resolve()
+    name = stem(first).removesuffix(ENDINGS[0]) + ("_merged" if arguments.areas else "_aligned")
+    out, number = first.parent / f"{name}.esteem", 2
+    while (out.exists() or out.with_suffix(".html").exists()) and not arguments.overwrite:
+        out, number = first.parent / f"{name}_{number}.esteem", number + 1
+    return names, check_path(out)
 
 
 def energy_settings(arguments: argparse.Namespace) -> multiframe.EnergySettings | None:

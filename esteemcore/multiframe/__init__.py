@@ -13,6 +13,7 @@ from esteemcore.multiframe.live_signals import LiveSignals
 from esteemcore.multiframe.live_state import ComponentCount, LiveState
 from esteemcore.multiframe.maps import ElementMap, MeasuredMap, measure_maps
 from esteemcore.multiframe.merge import MergedAreas, merge_areas
+from esteemcore.multiframe.merged import save_merged
 from esteemcore.multiframe.orders import ORDERS, FrameOrder, frame_order
 from esteemcore.multiframe.plan import SeriesFigures, SeriesPlan, spent
 from esteemcore.multiframe.process import process_series
@@ -79,6 +80,7 @@ __all__ = [
     "process_series",
     "processed_signals",
     "run_script",
+    "save_merged",
     "save_processed",
     "send_mail",
     "spent",

@@ -49,6 +49,12 @@ class MergedAreas:
         In the sum.
     dose : float
         Of the frames in the sum, in the unit of the areas: that of the signal. No place of the specimen had it.
+    frames : ndarray of int64, shape (areas,)
+        How many frames of each area are in the sums.
+    sources : tuple of str
+        The areas.
+    pixel_nm : (float, float) or None
+        Height and width of a pixel of the frames.
     provenance : Provenance
     """
 
@@ -60,6 +66,9 @@ class MergedAreas:
     energy_ev: NDArray[np.float64] | None
     maps: dict[str, MeasuredMap]
     dose: float
+    frames: NDArray[np.int64]
+    sources: tuple[str, ...]
+    pixel_nm: tuple[float, float] | None
     provenance: Provenance
 
 
@@ -147,8 +156,20 @@ def merge_areas(
         sums.measure(total)
     parameters = {"areas": [area.source for area in processed], "maps": wanted, "upsample": upsample}
     made = record("multiframe.merge_areas", {**parameters, "variance": variance, "shifts": shifts})
+    frames = np.array([area.alignment.accepted.sum() for area in processed], np.int64) * accepted
     return MergedAreas(
-        shifts, likeness, accepted, sums.image.result(), total, first.energy_ev, dict(sums.found), sums.dose, made
+        shifts=shifts,
+        likeness=likeness,
+        accepted=accepted,
+        image=sums.image.result(),
+        spectra=total,
+        energy_ev=first.energy_ev,
+        maps=dict(sums.found),
+        dose=sums.dose,
+        frames=frames,
+        sources=tuple(area.source for area in processed),
+        pixel_nm=first.pixel_nm,
+        provenance=made,
     )
 
 

@@ -156,28 +156,30 @@ def processed_signals(result: ProcessedSeries) -> dict[str, io.Signal]:
     dict of str to Signal
         See `save_processed`.
     """
-    signals = {"mean_before": _plane(result, result.before, 1, "counts per pixel and frame")}
-    signals["mean"] = _plane(result, result.mean, result.image.upsample, "counts per pixel and frame")
-    signals["image_sum"] = _plane(result, result.image.data, result.image.upsample, "counts")
-    signals["coverage"] = _plane(result, result.image.coverage, result.image.upsample, "samples")
+    signals = {"mean_before": plane(result.pixel_nm, result.before, 1, "counts per pixel and frame")}
+    signals["mean"] = plane(result.pixel_nm, result.mean, result.image.upsample, "counts per pixel and frame")
+    signals["image_sum"] = plane(result.pixel_nm, result.image.data, result.image.upsample, "counts")
+    signals["coverage"] = plane(result.pixel_nm, result.image.coverage, result.image.upsample, "samples")
     field = result.alignment.field
     names = ("frame", "y", "x")[: field.ndim - 1]
     axes = tuple(io.Axis(name, size) for name, size in zip((*names, "component"), field.shape, strict=True))
     signals["displacement"] = io.Signal(field, axes, metadata={"unit": "px", "components": ["y", "x"]})
     if (total := result.spectra) is not None:
-        signals["spectra"] = _plane(result, total.data, total.upsample, "counts", result.energy_ev)
+        signals["spectra"] = plane(result.pixel_nm, total.data, total.upsample, "counts", result.energy_ev)
         if total.variance is not None:
-            signals["spectra_variance"] = _plane(result, total.variance, total.upsample, "counts²", result.energy_ev)
+            signals["spectra_variance"] = plane(
+                result.pixel_nm, total.variance, total.upsample, "counts²", result.energy_ev
+            )
     for name, found in result.maps.items():
         upsample = found.data.shape[0] // result.alignment.shape[0]
-        signals[f"map_{name}"] = _plane(result, found.data, upsample, "counts")
-        signals[f"map_{name}_sigma"] = _plane(result, found.sigma, upsample, "counts")
+        signals[f"map_{name}"] = plane(result.pixel_nm, found.data, upsample, "counts")
+        signals[f"map_{name}_sigma"] = plane(result.pixel_nm, found.sigma, upsample, "counts")
     made = result.provenance.as_dict()
     return {k: dataclasses.replace(s, metadata={**s.metadata, "provenance": made}) for k, s in signals.items()}
 
 
-def _plane(
-    result: ProcessedSeries,
+def plane(
+    pixel_nm: tuple[float, float] | None,
     data: NDArray[Any],
     upsample: int,
     unit: str,
@@ -186,10 +188,10 @@ def _plane(
     """Return an image or spectrum image with its calibrations."""
     axes = []
     for i, name in enumerate(("y", "x")):
-        if result.pixel_nm is None:
+        if pixel_nm is None:
             axes.append(io.Axis(name, data.shape[i]))
         else:
-            axes.append(io.Axis(name, data.shape[i], result.pixel_nm[i] / upsample, unit="nm"))
+            axes.append(io.Axis(name, data.shape[i], pixel_nm[i] / upsample, unit="nm"))
     if data.ndim == 3:
         axes.append(_energy_axis(data.shape[2], energy_ev))
     return io.Signal(np.ascontiguousarray(data), tuple(axes), metadata={"unit": unit})

@@ -104,6 +104,57 @@ def test_several_files_are_frames_one_after_the_other(tmp_path, capsys) -> None:
     assert "a series has two or more" in capsys.readouterr().err
 
 
+def test_without_a_name_the_result_lies_beside_the_series_and_replaces_nothing(series, tmp_path, capsys) -> None:
+    options = ["--no-components", "--no-variance", "--model", "rigid"]
+    for name in ("series_aligned", "series_aligned_2"):
+        assert cli.main(["multiframe", str(series), *options]) == 0
+        assert f"{name}.esteem" in capsys.readouterr().out
+        assert io.load(tmp_path / f"{name}.esteem").signals["mean"].data.shape == SHAPE
+        assert (tmp_path / f"{name}.html").exists()
+    assert sorted(path.name for path in tmp_path.glob("*.html")) == ["series_aligned.html", "series_aligned_2.html"]
+
+
+def test_areas_are_aligned_each_and_added_up(tmp_path, capsys) -> None:
+    rng = np.random.default_rng(0)
+    axes = io.Axis("frame", 4), io.Axis("y", 48, 0.1, unit="nm"), io.Axis("x", 40, 0.1, unit="nm")
+    scene = ndimage.gaussian_filter(rng.random((80, 80)), 2.5)
+    scene = (scene - scene.min()) / np.ptp(scene)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]] + 16.0
+    line = (ENERGY.coordinates >= 500) & (ENERGY.coordinates < 550)
+    paths, counts = [], 0
+    for name, (dy, dx) in {"one": (0, 0), "two": (5, -3), "other": (0, 0)}.items():
+        seen = np.array([ndimage.map_coordinates(scene, [y + dy + 0.4 * k, x + dx], order=1) for k in range(4)])
+        if name == "other":
+            seen = ndimage.gaussian_filter(rng.random((48, 40)), 2.5)[None] * np.ones((4, 1, 1)) * 3
+        spectra = rng.poisson(0.05 + 0.4 * seen[..., None] * line).astype(np.uint16)
+        counts += int(spectra.sum()) if name != "other" else 0
+        images = rng.poisson(60 * (0.2 + seen)).astype(np.uint16)
+        signals = {"adf": io.Signal(images, axes), "eels": io.Signal(spectra, (*axes, ENERGY))}
+        paths.append(str(tmp_path / f"{name}.esteem"))
+        io.save(paths[-1], io.Dataset(signals, series=io.SeriesRecord(4)))
+    out = tmp_path / "sum.esteem"
+    assert cli.main(["multiframe", *paths, str(out), "--areas", "--map", "Mn:500-550:420-495+555-650"]) == 0
+    text = capsys.readouterr().out
+    assert "2 of 3 areas and 8 frames in the sum" in text
+    assert "left out: correlation" in text
+    assert re.search(r"map Mn: SNR \d", text)
+    stored = io.load(out)
+    found = stored.metadata["merged_areas"]
+    assert found["accepted"] == [True, True, False]
+    assert found["frames"] == [4, 4, 0]
+    np.testing.assert_allclose(found["shifts_px"][1], (5, -3), atol=0.4)
+    assert stored.signals["spectra"].axes[0].scale == pytest.approx(0.1)
+    assert 0.85 * counts < float(np.asarray(stored.signals["spectra"].data, np.float64).sum()) <= counts
+    page = (tmp_path / "sum.html").read_text(encoding="utf-8")
+    assert "Merged areas" in page
+    assert "Mn: sigma" in page
+    for wrong, words in ((["--bin", "2"], "do not go with --areas"), (["--align-energy", "frame"], "do not go with")):
+        assert cli.main(["multiframe", *paths[:2], str(tmp_path / "x.esteem"), "--areas", *wrong]) == 2
+        assert words in capsys.readouterr().err
+    assert cli.main(["multiframe", paths[0], str(tmp_path / "x.esteem"), "--areas"]) == 2
+    assert "one source is given" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -141,6 +141,7 @@ EXPORTED = {
         "process_series",
         "processed_signals",
         "run_script",
+        "save_merged",
         "save_processed",
         "send_mail",
         "spent",
