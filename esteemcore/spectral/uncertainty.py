@@ -41,6 +41,9 @@ REPEATS = 3
 RIVALS = ("nmf", "spa", "mvsa")
 """Methods of different assumptions: nothing negative, pure pixels, mixtures that lack a phase."""
 
+CAUSES = ("noise", "posterior", "repeats", "methods")
+"""Names of the parts."""
+
 LIMIT = 3.0
 """Standard deviations of an angle beyond its mean that noise still explains."""
 
@@ -86,7 +89,9 @@ def uncertainty(
       they differ by in the drawn data, whose truth is the result, is what noise explains, and is taken off. A method
       disagrees on a component, and a warning tells so, where its angle is larger than the mean of the drawn ones by
       more than three standard deviations, and what is beyond the mean (in quadrature) is more than two standard
-      deviations of the noise of the result itself.
+      deviations of the noise of the result itself. Where the method itself doubts what it takes for granted, as
+      ``"spa"`` does where few pixels are as pure as the purest, drawn data cannot tell, since they are made of just
+      that: then all that methods differ by counts, and a warning tells so, too.
 
     .. math:: \sigma^2 = \max(\sigma_{noise}^2, \sigma_{posterior}^2) + \sigma_{repeats}^2 + \sigma_{methods}^2
 
@@ -170,7 +175,7 @@ def uncertainty(
         notes += [f"posterior: {note}" for note in sample.notes]
     work.finish()
     agreement = tuple(_agreement(name, rivals[name], theirs[name].angles, parts["noise"], found) for name in rivals)
-    warnings = _warnings(agreement, stated.method)
+    warnings = _warnings(agreement, stated.method, found.doubted)
     every = _together(parts, found)
     parameters = {
         "n_components": problem.n, "method": method, "mask": mask, "draws": drawn, "repeats": repeats,
@@ -187,7 +192,7 @@ def uncertainty(
     return UnmixingUncertainty(
         result=result_of(stated, with_sigma, made),
         total=_as_part(every, stated),
-        parts={name: _as_part(part, stated) for name, part in parts.items()},
+        parts={name: _as_part(parts[name], stated) for name in CAUSES if name in parts},
         agreement=agreement,
         warnings=warnings,
         provenance=made,
@@ -312,7 +317,7 @@ def _between(rivals: dict[str, Factors], theirs: dict[str, Deviations], found: F
         np.sum([e.abundances for e in expected], axis=0) / number,
         np.sum([e.angle for e in expected], axis=0) / number,
     )
-    return beyond(seen.squares(), mean)
+    return seen.squares() if found.doubted else beyond(seen.squares(), mean)
 
 
 def _agreement(
@@ -325,9 +330,13 @@ def _agreement(
     return MethodAgreement(name, angles_deg(other.spectra, found.spectra), mean, limit)
 
 
-def _warnings(agreement: tuple[MethodAgreement, ...], method: str) -> tuple[str, ...]:
-    """Return in words where methods disagree."""
-    return tuple(
+def _warnings(agreement: tuple[MethodAgreement, ...], method: str, doubted: bool) -> tuple[str, ...]:
+    """Return in words where methods disagree, and why they are believed or not."""
+    doubt = (
+        f"what method {method!r} takes for granted is in doubt, see the notes: all that other methods differ by is "
+        "taken for uncertainty",
+    )
+    return (doubt if doubted and agreement else ()) + tuple(
         f"methods {method!r} and {other.method!r} disagree on component {k} by {other.angle_deg[k]:.1f} degrees, of "
         f"which noise explains {other.limit_deg[k]:.1f} at most: the data do not decide between their assumptions"
         for other in agreement

@@ -75,11 +75,12 @@ class UnmixingUncertainty:
     parts : mapping of str to UncertaintyPart
         ``"noise"``: the result would come out so far away in data with other noise. ``"posterior"``: standard
         deviations of Gibbs sampling. ``"repeats"``: the same method from other starts. ``"methods"``: what other
-        methods find, beyond what noise explains. Only those that were looked at.
+        methods find, beyond what noise explains, or all of it where the method is in doubt. Only those that were
+        looked at.
     agreement : tuple of MethodAgreement
         One for each other method.
     warnings : tuple of str
-        Methods that disagree beyond what noise explains, in words; empty where the methods agree.
+        Methods that disagree beyond what noise explains, and a method that doubts itself, in words; else empty.
     provenance : Provenance
     """
 

@@ -111,6 +111,7 @@ def normalised(factors: Factors, *, n_known: int, sum_to_one: bool) -> Factors:
         sigma_spectra=None if sigma is None else (sigma / np.abs(scale)[:, None])[order],
         sigma_abundances=None if spread is None else (spread * np.abs(scale))[:, order],
         notes=factors.notes,
+        doubted=factors.doubted,
     )
 
 

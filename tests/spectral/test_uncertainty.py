@@ -170,8 +170,7 @@ def test_a_choice_of_the_method_that_matters_is_found_and_counted(rng) -> None:
     other = sure.agreement[0]
     assert other.method == "mvsa"
     assert other.disagrees.any()
-    assert len(sure.warnings) == other.disagrees.sum()
-    assert "do not decide" in sure.warnings[0]
+    assert sum("do not decide" in warning for warning in sure.warnings) == other.disagrees.sum()
     assert set(sure.warnings) <= set(sure.result.notes)
     assert held(sure, sure.parts["noise"], spectra) + 0.2 < held(sure, sure.total, spectra)
 
@@ -182,6 +181,19 @@ def short_chains(monkeypatch) -> None:
     blu = importlib.import_module("esteemcore.spectral.methods.blu")
     for name, value in (("ROUNDS", 1), ("WARM_UP", 20), ("DRAWS", 40)):
         monkeypatch.setattr(blu, name, value)
+
+
+def test_where_the_method_doubts_itself_all_that_others_differ_by_counts(rng, monkeypatch) -> None:
+    _, _, counts = mixtures(rng, True)
+    chosen = {"draws": 4, "methods": ["mvsa"], "posterior": False, "repeats": 0}
+    sure = spectral.uncertainty(counts, 3, "spa", **chosen)
+    monkeypatch.setattr(importlib.import_module("esteemcore.spectral.methods.spa"), "FEW", 1.01)
+    doubted = spectral.uncertainty(counts, 3, "spa", **chosen)
+    assert not sure.warnings
+    assert "takes for granted is in doubt" in doubted.warnings[0]
+    np.testing.assert_allclose(doubted.parts["methods"].angle_deg, doubted.agreement[0].angle_deg)
+    assert (sure.parts["methods"].angle_deg < doubted.parts["methods"].angle_deg).all()
+    np.testing.assert_array_equal(sure.parts["noise"].spectra, doubted.parts["noise"].spectra)
 
 
 def test_causes_add_up(rng, short_chains) -> None:

@@ -124,6 +124,8 @@ class Factors:
         Standard deviations, where the method has any.
     notes : tuple of str
         What the user should know, in words: not converged, restarts that disagree.
+    doubted : bool
+        Whether the data speak against what the method takes for granted, such as pixels that are pure; a note says so.
     """
 
     spectra: NDArray[np.float64]
@@ -131,6 +133,7 @@ class Factors:
     sigma_spectra: NDArray[np.float64] | None = None
     sigma_abundances: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = ()
+    doubted: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

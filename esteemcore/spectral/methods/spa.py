@@ -56,7 +56,7 @@ def spa(problem: Problem) -> Factors:
         f"only {share:.0%} of the pixels are as pure as the purest ones: if no pixel is pure, so are these spectra "
         "not; compare method='nmf' and 'mvsa', which look beyond them"
     )
-    return dataclasses.replace(result, notes=(note,))
+    return dataclasses.replace(result, notes=(note,), doubted=True)
 
 
 def purest_corners(problem: Problem, cloud: Points, work: Progress | None = None) -> NDArray[np.float64]:
