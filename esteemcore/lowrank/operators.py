@@ -133,9 +133,8 @@ class RowBlocks:
             channels.append(channel.astype(np.int32))
             values.append(found)
             ends.append(ends[-1][-1] + np.bincount(row, minlength=len(block)).cumsum())
-        return scipy.sparse.csr_array(
-            (np.concatenate(values), np.concatenate(channels), np.concatenate(ends)), shape=self.shape
-        )
+        offset = np.concatenate(ends).astype(np.int32 if held < 2**31 else np.int64)
+        return scipy.sparse.csr_array((np.concatenate(values), np.concatenate(channels), offset), shape=self.shape)
 
     def times(self, right: NDArray[Any]) -> NDArray[Any]:
         """Return ``self @ right`` in one pass."""

@@ -102,8 +102,10 @@ def spectra_of(si: Any, mask: ArrayLike | None = None) -> Spectra:
     if sparse:
         import scipy.sparse
 
+        place = np.int32 if len(si.count) < 2**31 else np.int64  # half of what products read
         rows = scipy.sparse.csr_array(
-            (si.count.astype(np.float64), si.channel.astype(np.int64), si.offset), shape=(inside.size, shape[2])
+            (si.count.astype(np.float64), si.channel.astype(place), si.offset.astype(place)),
+            shape=(inside.size, shape[2]),
         )
         chosen = rows if inside.all() else rows[np.flatnonzero(inside)]
         return Spectra(chosen, inside, digest(si.offset, si.channel, si.count))
