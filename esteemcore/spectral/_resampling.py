@@ -61,11 +61,14 @@ class Resampler:
     def draw(self, rng: np.random.Generator) -> Any:
         """Return a matrix like that of the problem: compressed rows of few counts, an array, or lazy rows."""
         problem = self.problem
-        if problem.noise == "poisson" and problem.readout_sigma == 0 and self._expected() < FEW:
+        few = problem.noise == "poisson" and problem.readout_sigma == 0 and self._expected() < FEW
+        if few and self.factors.spectra.min() >= 0 and self.factors.abundances.min() >= 0:
             return self._events(rng)
         lazy = isinstance(problem.matrix, RowBlocks) or is_sparse(problem.matrix)
         if lazy or problem.noise == "poisson":
             rows = _Rows(self, int(rng.integers(2**62)))
+            if few:
+                return _compressed(rows)
             return RowBlocks(rows) if lazy else rows[:]
         return self._with_signs(rng)
 
@@ -76,18 +79,17 @@ class Resampler:
         return float(model) / (self.problem.gain * float(rows) * float(channels))
 
     def _events(self, rng: np.random.Generator) -> Any:
-        """Return counts drawn one by one, component by component; a negative part has none."""
+        """Return counts drawn one by one, component by component."""
         import scipy.sparse
 
         pixels, channels = [], []
         for spectrum, amount in zip(self.factors.spectra, self.factors.abundances.T, strict=True):
-            seen = np.maximum(spectrum, 0)
-            total = float(seen.sum())
-            number = rng.poisson(np.maximum(amount, 0) * total / self.problem.gain)
+            total = float(spectrum.sum())
+            number = rng.poisson(amount * total / self.problem.gain)
             pixels.append(np.repeat(np.arange(len(number)), number))
-            below = seen.cumsum() / max(total, 1e-300)
+            below = spectrum.cumsum() / max(total, 1e-300)
             found = np.searchsorted(below, rng.random(int(number.sum())), side="right")
-            channels.append(np.minimum(found, len(seen) - 1))
+            channels.append(np.minimum(found, len(spectrum) - 1))
         where = np.concatenate(pixels), np.concatenate(channels)
         counts = np.full(len(where[0]), float(self.problem.gain))
         return scipy.sparse.coo_array((counts, where), shape=self.problem.matrix.shape).tocsr()
@@ -111,6 +113,13 @@ class Resampler:
                 left[:, inside] = left[:, inside] @ root
             drawn[part] = model + signs[label[part]][:, channel] * left / problem.channel_weights
         return drawn
+
+
+def _compressed(rows: _Rows) -> Any:
+    """Return few counts as compressed rows; what is dense at a time is a block."""
+    import scipy.sparse
+
+    return scipy.sparse.vstack([scipy.sparse.csr_array(block) for _, block in RowBlocks(rows).blocks()], format="csr")
 
 
 def _whole_residuals(spectra: NDArray[np.float64]) -> list[NDArray[np.float64]]:

@@ -60,6 +60,13 @@ def test_drawn_counts_are_poisson_counts_of_the_model(rng, size, gain) -> None:
     assert (np.remainder(drawn, gain) == 0).all()
 
 
+def test_counts_are_drawn_of_components_of_either_sign(rng) -> None:
+    truth = Factors(np.array([[0.2, 0.2, 0.2], [0.1, 0.0, -0.1]]), np.tile([[0.5, -0.75]], (200, 1)))
+    source = resampler(problem_of(np.zeros((200, 3)), (10, 20)), truth, np.ones(200))
+    drawn = np.mean([source.draw(rng).toarray() for _ in range(40)], axis=(0, 1))
+    np.testing.assert_allclose(drawn, [0.025, 0.1, 0.175], atol=5 * np.sqrt(0.175 / 8000))
+
+
 def test_readout_noise_is_added_to_drawn_counts(rng) -> None:
     truth = factors(rng, 12, 9, 200)
     source = resampler(problem_of(np.ones((12, 9)), (3, 4), readout_sigma=5.0), truth, np.ones(12))
