@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -18,6 +20,12 @@ NEAR = 0.15
 """Distance from a lattice point, in units of the basis, within which a peak belongs to it."""
 LEAST_SHARE = 0.7
 """Share of the disks that must lie on the lattice."""
+WITHIN = 0.25
+"""Distance from a lattice point, in units of the shorter basis vector, within which a disk takes part in a fit."""
+ON_LATTICE = 0.125
+"""The same within which it speaks for the lattice: of disks anywhere 5 % lie so near by chance."""
+USUAL_DISKS = 6
+"""Disks as far off as usual that are added to those of each position when their distances are judged."""
 
 
 def find_lattice(vectors: Floats, positions: int) -> Floats:
@@ -110,6 +118,32 @@ def _reduced(basis: Floats) -> Floats:
         b = b - shift * a
 
 
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Lattices:
+    """A lattice at every position.
+
+    Attributes
+    ----------
+    origin, basis : ndarray of float64, shapes (positions, 2) and (positions, 2, 2)
+        NaN where there are too few disks.
+    used : ndarray of int64, shape (positions,)
+        Disks that count.
+    share : ndarray of float64, shape (positions,)
+        Share of the disks, the direct beam aside, that lie within `ON_LATTICE` of a lattice point; NaN without disks.
+    covariance : ndarray of float64, shape (positions, 2, 2)
+        Of the two basis vectors, the same along rows and columns.
+    excess : ndarray of float64, shape (positions,)
+        By how much the residuals are larger than the errors say, 1 at least.
+    """
+
+    origin: Floats
+    basis: Floats
+    used: NDArray[np.int64]
+    share: Floats
+    covariance: Floats
+    excess: Floats
+
+
 def fit_lattices(
     frame: NDArray[np.int64],
     place: Floats,
@@ -119,7 +153,7 @@ def fit_lattices(
     least: int,
     *,
     rounds: int = 8,
-) -> tuple[Floats, Floats, NDArray[np.int64], Floats, float]:
+) -> Lattices:
     r"""Fit origin and basis to the disks of every position, all at once.
 
     .. math:: x_i = c + h_i g_1 + k_i g_2
@@ -137,31 +171,20 @@ def fit_lattices(
         The lattice, roughly.
     least : int
         Disks that a position needs.
-
-    Returns
-    -------
-    origin, basis : ndarray, shapes (positions, 2) and (positions, 2, 2)
-        NaN where there are too few disks.
-    used : ndarray, shape (positions,)
-        Disks that count.
-    covariance : ndarray, shape (positions, 2, 2)
-        Of the two basis vectors, the same along rows and columns.
-    excess : float
-        By how much the residuals are larger than the errors say.
     """
     positions = len(origin)
     origin, each = origin.copy(), np.broadcast_to(basis, (positions, 2, 2)).copy()
-    far = 0.25 * np.hypot(*basis.T[::-1]).min()
-    robust, excess = np.ones(len(frame)), 1.0
+    shortest = np.hypot(*basis.T[::-1]).min()
+    robust, excess = np.ones(len(frame)), np.ones(positions)
     for step in range(rounds):
         offset = place - origin[frame]
         index = np.round(np.einsum("ni,nij->nj", offset, np.linalg.inv(each)[frame]))
         residual = offset - np.einsum("ni,nij->nj", index, each[frame])
         distance = np.hypot(*residual.T)
         relative = distance / sigma
-        robust = np.clip(1 - (relative / (6 * excess)) ** 2, 0, None) ** 2 * (distance < far)
+        robust = np.clip(1 - (relative / (6 * excess[frame])) ** 2, 0, None) ** 2 * (distance < WITHIN * shortest)
         if step == 0:
-            robust = (distance < far).astype(float)
+            robust = (distance < WITHIN * shortest).astype(float)
         weight = robust / sigma**2
         design = np.concatenate([np.ones((len(frame), 1)), index], axis=1)
         normal, right = np.zeros((positions, 3, 3)), np.zeros((positions, 3, 2))
@@ -175,10 +198,32 @@ def fit_lattices(
         inverse[good] = np.linalg.inv(normal[good])
         solution = inverse @ right
         origin[good], each[good] = solution[good, 0], solution[good, 1:]
-        sure = good[frame] & (robust > 0)
-        if sure.any():
-            excess = max(1.0, float(np.median(relative[sure])) / 1.1774)  # the median of a Rayleigh distribution
+        excess = _excess(frame, relative, good[frame] & (distance < WITHIN * shortest), positions)
+    beside = (index != 0).any(axis=1)
+    there = np.bincount(frame[beside], minlength=positions)
+    on = np.bincount(frame[beside & (distance < ON_LATTICE * shortest)], minlength=positions)
+    share = np.divide(on, there, out=np.full(positions, np.nan), where=there > 0)
     origin[~good], each[~good] = np.nan, np.nan
-    covariance = inverse[:, 1:, 1:] * excess**2
+    covariance = inverse[:, 1:, 1:] * excess[:, None, None] ** 2
     covariance[~good] = np.nan
-    return origin, each, used, covariance, excess
+    return Lattices(origin, each, used, share, covariance, excess)
+
+
+def _excess(frame: NDArray[np.int64], relative: Floats, sure: NDArray[np.bool_], positions: int) -> Floats:
+    """Return by how much residuals are larger than their errors, from those of each position and a few of all others.
+
+    The median of squared residuals is that of chi squared with two degrees of freedom, less what the fit of three
+    numbers along each axis takes away. A position counts as if `USUAL_DISKS` more disks lay as far off as they do in
+    all positions.
+    """
+    if not sure.any():
+        return np.ones(positions)
+    number = np.bincount(frame[sure], minlength=positions)
+    squared = relative[sure] ** 2 / (2 * np.log(2)) * (number / np.maximum(number - 3, 1))[frame[sure]]
+    usual = max(1.0, float(np.median(squared)))
+    order = np.lexsort((squared, frame[sure]))
+    first = np.cumsum(number) - number
+    sorted_ = np.append(squared[order], usual)
+    lower, upper = first + np.maximum(number - 1, 0) // 2, first + number // 2
+    own = np.where(number > 0, 0.5 * (sorted_[np.minimum(lower, len(sorted_) - 1)] + sorted_[upper]), usual)
+    return np.sqrt(np.maximum((number * own + USUAL_DISKS * usual) / (number + USUAL_DISKS), 1.0))

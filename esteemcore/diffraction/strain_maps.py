@@ -11,12 +11,21 @@ from numpy.typing import ArrayLike, NDArray
 from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
 from esteemcore._core.provenance import Provenance, digest, record
-from esteemcore.diffraction.lattice import find_lattice, fit_lattices
+from esteemcore.diffraction.distortion import distortion_matrix
+from esteemcore.diffraction.ellipse import Ellipse
+from esteemcore.diffraction.lattice import Lattices, find_lattice, fit_lattices
+from esteemcore.diffraction.origins import along_plane, origins
 
 Floats = NDArray[np.float64]
 
 FLOOR_PX = 0.02
 """What a place may be off beside its counting error: the inner structure of disks that no fit follows."""
+
+LEAST_SHARE = 0.6
+"""Share of the disks of a position that lie on the lattice of its crystal; two crystals share half at most."""
+
+WHOLE_SHARE = 0.85
+"""The same below which another crystal is likely to lie over it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,17 +35,18 @@ class Strain:
     Attributes
     ----------
     exx, eyy, exy : ndarray of float64, shape (y, x)
-        Components of the strain, positive where the specimen is stretched; NaN where there are too few disks.
+        Components of the strain, positive where the specimen is stretched; NaN where there are too few disks, or most
+        of them do not lie on the lattice.
     rotation : ndarray of float64, shape (y, x)
         Rotation of the lattice in rad, positive from x towards y.
     sigma : ndarray of float64, shape (y, x)
         Standard error of a component of the strain: root mean square of those of exx, eyy and exy.
     component_sigma : ndarray of float64, shape (y, x, 4)
-        Standard errors of exx, eyy, exy and rotation.
+        Standard errors of exx, eyy, exy and rotation, that of the mean of the reference included.
     disks : ndarray of int64, shape (y, x)
         Disks that took part.
     center : ndarray of float64, shape (y, x, 2)
-        Direct beam (row, column) in px, from the whole lattice.
+        Direct beam (row, column) in px, from the whole lattice; NaN where there is no strain.
     lattice : ndarray of float64, shape (2, 2)
         The two reciprocal vectors (row, column) of the reference in px.
     notes : tuple of str
@@ -62,7 +72,7 @@ def strain(
     scan_shape: tuple[int, int],
     reference: ArrayLike | None = None,
     *,
-    distortion: ArrayLike | None = None,
+    distortion: ArrayLike | Ellipse | None = None,
     center: ArrayLike | None = None,
     least_disks: int = 4,
 ) -> Strain:
@@ -76,7 +86,7 @@ def strain(
         ``(y, x)`` of the scan.
     reference : array_like of bool, shape (y, x), optional
         Where the strain is zero on average. Default: everywhere, so that strains are relative to the mean.
-    distortion : array_like, shape (2, 2), optional
+    distortion : Ellipse or array_like, shape (2, 2), optional
         What makes ellipses of circles on the detector, (row, column), see `Ellipse.matrix`.
     center : array_like, shape (2,) or (positions, 2), optional
         Direct beam (row, column) within a quarter of a lattice vector, where something stops it. Default: the brightest
@@ -91,7 +101,8 @@ def strain(
     Raises
     ------
     ParameterError
-        If the reference does not belong to the scan, is empty, or holds no disks.
+        If the reference does not belong to the scan, is empty, or holds no disks; if `distortion` or `center` cannot
+        be.
     CalibrationError
         If the disks of the reference do not lie on one lattice.
 
@@ -102,7 +113,9 @@ def strain(
     stretched. It is split into a rotation and a symmetric stretch (:math:`F = R U`, strain :math:`U - 1`), so that a
     turned lattice is not strained. :math:`G_0` is such that the mean of F over the reference is one.
 
-    Errors follow from `DiskTable.sigma_px`, enlarged where the residuals of the fit are larger than it says.
+    Errors follow from `DiskTable.sigma_px`, enlarged at those positions where the residuals of the fit are larger than
+    it says. Two crystals have at most every second point of their lattices in common; where fewer than 60 % of the
+    disks lie on the lattice, the position shows another crystal, and there is no strain.
 
     References
     ----------
@@ -135,27 +148,29 @@ def strain(
     intensity = np.asarray(disks.intensity, np.float64)[known]
     if not chosen.ravel()[frame].any():
         raise ParameterError("no disk lies in the reference; choose it on the crystal, or find disks first")
-    back = np.eye(2) if distortion is None else np.linalg.inv(np.asarray(distortion, np.float64))
-    place = place @ back.T
-    origin = _origins(frame, place, intensity, positions, center, back)
+    matrix = distortion_matrix(distortion)
+    place = place @ np.linalg.inv(matrix).T
+    origin = origins(frame, place, intensity, positions, center, np.linalg.inv(matrix))
     within = chosen.ravel()[frame]
     basis = find_lattice((place - origin[frame])[within], int(chosen.sum()))
-    origin = _along_plane(origin, shape, 0.3 * float(np.hypot(*basis[0])))
-    origin, each, used, covariance, excess = fit_lattices(frame, place, sigma, origin, basis, least)
-    fitted = np.isfinite(each).all(axis=(1, 2))
+    origin = along_plane(origin, shape, 0.3 * float(np.hypot(*basis[0])))
+    found = fit_lattices(frame, place, sigma, origin, basis, least)
+    fitted = np.isfinite(found.basis).all(axis=(1, 2)) & (found.share >= LEAST_SHARE)
+    other = ~fitted & ~(found.share >= LEAST_SHARE) & (np.bincount(frame, minlength=positions) >= least)
     there = fitted & chosen.ravel()
-    if there.sum() < 1:
-        raise CalibrationError(f"no position of the reference has the {least} disks that a lattice needs")
-    zero = _mean_lattice(each[there])
+    if not there.any():
+        raise CalibrationError(
+            f"no position of the reference has the {least} disks that a lattice needs, most of them on it: take one "
+            "within a grain"
+        )
+    each = np.where(fitted[:, None, None], found.basis, np.nan)
+    zero = np.linalg.inv(np.linalg.inv(each[there]).mean(axis=0))
     components = _components(each, zero)
-    inverse = np.linalg.inv(zero)
-    spread = np.einsum("ij,njk,ik->ni", inverse, covariance, inverse)  # variances along rows and columns
-    both = spread.sum(axis=1) / 4
-    variances = np.stack([spread[:, 1], spread[:, 0], both, both], axis=1)
+    variances = _variances(np.where(fitted[:, None, None], found.covariance, np.nan), zero, there)
     made = record(
         "diffraction.strain",
-        {"scan_shape": shape, "reference": chosen, "distortion": distortion, "center": center, "least_disks": least},
-        input_digest=digest(frame, place, sigma),
+        {"scan_shape": shape, "reference": chosen, "distortion": matrix, "center": center, "least_disks": least},
+        input_digest=digest(frame, place, sigma, intensity),
     )
     exx, eyy, exy, rotation = (np.ascontiguousarray(components[:, i]).reshape(shape) for i in range(4))
     return Strain(
@@ -165,51 +180,23 @@ def strain(
         rotation=rotation,
         sigma=np.sqrt(variances[:, :3].mean(axis=1)).reshape(shape),
         component_sigma=np.sqrt(variances).reshape(*shape, 4),
-        disks=used.reshape(shape),
-        center=(origin @ np.linalg.inv(back).T).reshape(*shape, 2),
+        disks=found.used.reshape(shape),
+        center=np.where(fitted[:, None], found.origin @ matrix.T, np.nan).reshape(*shape, 2),
         lattice=zero,
-        notes=_notes(fitted, chosen, components, excess, least),
+        notes=_notes(found, fitted, other, chosen, components, least),
         provenance=made,
     )
 
 
-def _origins(
-    frame: NDArray[np.int64], place: Floats, intensity: Floats, positions: int, center: ArrayLike | None, back: Floats
-) -> Floats:
-    """Return roughly where the direct beam of each position is, undistorted; NaN without disks."""
-    if center is not None:
-        given = np.asarray(center, np.float64)
-        if given.shape not in ((2,), (positions, 2)) or not np.isfinite(given).all():
-            raise ParameterError(f"center has shape {given.shape}; expected (2,) or one per position, ({positions}, 2)")
-        return np.array(np.broadcast_to(given @ back.T, (positions, 2)))
-    origin = np.full((positions, 2), np.nan)
-    order = np.argsort(intensity, kind="stable")
-    origin[frame[order]] = place[order]
-    return origin
-
-
-def _along_plane(origin: Floats, shape: tuple[int, int], far: float) -> Floats:
-    """Return origins with those that lie far from a robust plane, or nowhere, put onto it."""
-    y, x = np.divmod(np.arange(shape[0] * shape[1]), shape[1])
-    design = np.stack([np.ones(y.size), y / shape[0], x / shape[1]], axis=1)
-    known = np.isfinite(origin).all(axis=1)
-    weight = known.astype(float)
-    for _ in range(10):
-        root = np.sqrt(weight[known])[:, None]
-        plane = design @ np.linalg.lstsq(design[known] * root, origin[known] * root, rcond=None)[0]
-        distance = np.hypot(*(origin - plane).T)
-        weight = np.where(known, 1 / (1 + (distance / far) ** 2) ** 2, 0)
-    good = known & (distance < far)
-    return np.where(good[:, None], origin, plane)
-
-
-def _mean_lattice(each: Floats) -> Floats:
-    """Return the lattice relative to which the mean deformation is none, outliers left out."""
-    direct = np.linalg.inv(each)
-    middle = np.median(direct, axis=0)
-    distance = np.abs(direct - middle).max(axis=(1, 2))
-    usual = distance <= 6 * np.median(distance) + 1e-12
-    return np.asarray(np.linalg.inv(direct[usual].mean(axis=0)))
+def _variances(covariance: Floats, zero: Floats, reference: NDArray[np.bool_]) -> Floats:
+    """Return the variances of exx, eyy, exy and rotation with that of the mean of the reference, (positions, 4)."""
+    inverse = np.linalg.inv(zero)
+    spread = np.einsum("ij,njk,ik->ni", inverse, covariance, inverse)  # along rows and columns
+    n = int(reference.sum())
+    mean = spread[reference].sum(axis=0) / n**2
+    spread = np.maximum(np.where(reference[:, None], (1 - 2 / n) * spread, spread) + mean, 0)  # a part of the mean
+    both = spread.sum(axis=1) / 4
+    return np.stack([spread[:, 1], spread[:, 0], both, both], axis=1)
 
 
 def _components(each: Floats, zero: Floats) -> Floats:
@@ -227,19 +214,37 @@ def _components(each: Floats, zero: Floats) -> Floats:
 
 
 def _notes(
-    fitted: NDArray[np.bool_], chosen: NDArray[np.bool_], components: Floats, excess: float, least: int
+    found: Lattices,
+    fitted: NDArray[np.bool_],
+    other: NDArray[np.bool_],
+    chosen: NDArray[np.bool_],
+    components: Floats,
+    least: int,
 ) -> tuple[str, ...]:
     """Return what the user should know before the maps are believed."""
     notes = []
-    missing = int((~fitted).sum())
+    missing = int((~fitted & ~other).sum())
     if missing:
         notes.append(
             f"{missing} of {fitted.size} positions have fewer than {least} disks on the lattice, or all in a line: NaN"
         )
-    if excess > 2:
+    if other.any():
         notes.append(
-            f"disks lie {excess:.1f} times as far from their lattices as their errors say: overlapping grains, a bent "
-            "crystal or inner structure; the errors are enlarged by that"
+            f"{int(other.sum())} of {fitted.size} positions show another crystal, or none: fewer than "
+            f"{100 * LEAST_SHARE:.0f} % of their disks lie on the lattice of the reference: NaN"
+        )
+    part = int((found.share[fitted] < WHOLE_SHARE).sum())
+    if part:
+        notes.append(
+            f"at {part} positions {100 * (1 - WHOLE_SHARE):.0f} to {100 * (1 - LEAST_SHARE):.0f} % of the disks do not "
+            "lie on the lattice: another grain over it, or false disks"
+        )
+    loose = found.excess[fitted]
+    if (loose > 2).any():
+        notes.append(
+            f"at {int((loose > 2).sum())} positions disks lie up to {loose.max():.1f} times as far from their lattices "
+            "as their errors say: overlapping grains, a bent crystal or inner structure; the errors there are enlarged "
+            "by that"
         )
     large = np.nanmax(np.abs(components[:, :3]), initial=0.0)
     if large > 0.1:

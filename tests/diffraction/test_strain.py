@@ -77,6 +77,103 @@ def test_errors_are_those_of_the_places(rng) -> None:
     assert any("as far from their lattices" in note for note in noticed.notes)
 
 
+def test_the_mean_of_the_reference_is_the_plain_one(rng) -> None:
+    """A strained part of the reference counts as much as the rest, however small it is."""
+    for columns in (1, 4, 8):
+        table = ideal(lambda y, x, n=columns: np.diag([0.02 * (x < n), 0]), scan=(4, 20), noise=0.02, rng=rng)
+        found = diffraction.strain(table, (4, 20))
+        assert abs(found.exx.mean()) < 2e-4  # the mean over deformations is not that over strains, by 1e-4
+        assert found.exx[:, columns:].mean() == pytest.approx(-0.02 * columns / 20, abs=3e-4)
+
+
+def moved(table, by):
+    """The same disks, each moved by as many px."""
+    return diffraction.DiskTable(
+        table.frame, table.y + by[0], table.x + by[1], table.intensity, table.sigma_px, table.score
+    )
+
+
+def test_errors_are_larger_where_disks_lie_off(rng) -> None:
+    table = ideal(lambda y, x: np.zeros((2, 2)), scan=(20, 20), noise=0.1, rng=rng)
+    off = (table.frame % 20 >= 15) * rng.normal(0, 0.5, (2, len(table)))
+    found = diffraction.strain(moved(table, off), (20, 20))
+    for part in (np.s_[:, :15], np.s_[:, 15:]):
+        assert np.std(found.exx[part]) == pytest.approx(found.component_sigma[part][..., 0].mean(), rel=0.2)
+    assert any(note.startswith("at 100 positions") for note in found.notes)
+
+
+def test_errors_of_few_disks_are_right(rng) -> None:
+    table = ideal(lambda y, x: np.zeros((2, 2)), scan=(20, 20), noise=0.1, rng=rng)
+    few = diffraction.strain(table.select(np.isin(np.arange(len(table)) % 25, [6, 7, 12, 13, 18])), (20, 20))
+    pulls = few.exx / few.component_sigma[..., 0]
+    assert 0.8 < np.sqrt((pulls**2).mean()) < 1.2
+
+
+@pytest.mark.parametrize("n", [1, 16])
+def test_the_error_of_the_reference_is_in_all_others(rng, n) -> None:
+    table = ideal(lambda y, x: np.zeros((2, 2)), scan=(20, 20), noise=0.15, rng=rng)
+    reference = (np.arange(400) < n).reshape(20, 20)
+    pulls = []
+    for _ in range(12):
+        noisy = diffraction.strain(moved(table, rng.normal(0, 0.1, (2, len(table)))), (20, 20), reference=reference)
+        pulls.append(noisy.exx[5:].mean() / np.sqrt((noisy.component_sigma[5:, :, 0] ** 2).mean()))
+        others = noisy.component_sigma[5:, :, 0].mean()
+    everywhere = diffraction.strain(moved(table, rng.normal(0, 0.1, (2, len(table)))), (20, 20))
+    assert others / everywhere.component_sigma[..., 0].mean() == pytest.approx(np.sqrt(1 + 1 / n), rel=0.12)
+    if n == 1:
+        assert noisy.sigma[0, 0] < 0.02 * others  # relative to itself it is nothing, surely
+        assert 0.35 < np.std(pulls) < 1.1  # of two equal errors one is common to all positions: 0.71
+
+
+def both(one, other, of_other, positions_across):
+    """Disks of one crystal, of the other where the column is large."""
+    right = [table.frame % positions_across >= of_other for table in (one, other)]
+    one, other = one.select(~right[0]), other.select(right[1])
+    names = ("frame", "y", "x", "intensity", "sigma_px", "score")
+    return diffraction.DiskTable(*(np.concatenate([getattr(one, name), getattr(other, name)]) for name in names))
+
+
+@pytest.mark.parametrize("turn", [0.35, 0.6, np.arctan2(4, 3)])
+def test_another_crystal_has_no_strain(rng, turn) -> None:
+    """Not even one that shares a lattice of coincidences, as squares turned by arctan 4/3 do."""
+    one, other = (
+        ideal(lambda y, x: np.zeros((2, 2)), scan=(10, 10), noise=0.05, rng=rng, turn=t) for t in (0.1, 0.1 + turn)
+    )
+    reference = np.zeros((10, 10), bool)
+    reference[:, :5] = True
+    found = diffraction.strain(both(one, other, 5, 10), (10, 10), reference=reference)
+    assert np.isfinite(found.exx[:, :5]).all()
+    for values in (found.exx, found.rotation, found.sigma, found.center[..., 0]):
+        assert np.isnan(values[:, 5:]).all()
+    assert any(note.startswith("50 of 100 positions show another crystal") for note in found.notes)
+
+
+def test_grains_beside_the_reference_have_no_strain() -> None:
+    truth = simulate.polycrystal(
+        (8, 8), (112, 112), radius_px=4.2, spacing_px=15, electrons=15000, grains=3, amorphous=1, seed=5
+    )
+    table = diffraction.find_disks(truth.frames(2), 4.2, passes=1)
+    member = truth.member.reshape(4, 8, 8)
+    for grain in range(3):
+        if (member[grain] > 0.99).sum() < 6:
+            continue
+        found = diffraction.strain(table, (8, 8), reference=truth.label == grain)
+        assert np.isfinite(found.exx[member[grain] > 0.99]).all()
+        assert np.isnan(found.exx[member[grain] < 0.01]).all()
+        assert any("show another crystal" in note for note in found.notes)
+
+
+def test_an_overlapping_grain_is_told(rng) -> None:
+    table = ideal(lambda y, x: np.zeros((2, 2)), scan=(6, 6), noise=0.05, rng=rng)
+    over = ideal(lambda y, x: np.zeros((2, 2)), scan=(6, 6), noise=0.05, rng=rng, turn=0.75)
+    over = over.select((over.frame == 8) & np.isin(np.arange(len(over)) % 25, [1, 3, 6, 9, 15, 16, 17, 19]))
+    names = ("frame", "y", "x", "intensity", "sigma_px", "score")
+    mixed = diffraction.DiskTable(*(np.concatenate([getattr(table, name), getattr(over, name)]) for name in names))
+    found = diffraction.strain(mixed, (6, 6))
+    assert abs(found.exx[1, 2]) < 4 * found.component_sigma[1, 2, 0]
+    assert any(note.startswith("at 1 positions 15 to 40 % of the disks") for note in found.notes)
+
+
 def test_false_disks_do_not_matter(rng) -> None:
     table = ideal(lambda y, x: np.diag([0.01 * (x > 1), 0]), scan=(8, 8), noise=0.05, rng=rng)
     n = 130
@@ -131,6 +228,11 @@ def test_another_disk_than_the_beam_may_be_the_brightest() -> None:
         ({"reference": np.ones((4, 3), bool)}, r"reference has shape \(4, 3\)"),
         ({"least_disks": 3}, "least_disks is 3"),
         ({"center": [1, 2, 3]}, "center has shape"),
+        ({"center": "here"}, "center has shape"),
+        ({"distortion": np.zeros((2, 2))}, "distortion stretches by 0 to 0"),
+        ({"distortion": np.full((2, 2), np.nan)}, "distortion has shape"),
+        ({"distortion": np.eye(3)}, r"distortion has shape \(3, 3\)"),
+        ({"distortion": 3}, r"distortion has shape \(\)"),
     ],
 )
 def test_bad_parameters(arguments, message) -> None:

@@ -1,0 +1,30 @@
+"""The elliptical distortion of a detector as a matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from esteemcore._core import checks
+from esteemcore._core.errors import ParameterError
+from esteemcore.diffraction.ellipse import Ellipse
+
+
+def distortion_matrix(value: ArrayLike | Ellipse | None) -> NDArray[np.float64]:
+    """Return a distortion (row, column), shape (2, 2), that is not far from none; that of an ellipse is its matrix."""
+    if value is None:
+        return np.eye(2)
+    if isinstance(value, Ellipse):
+        return value.matrix
+    given = checks.array("distortion", value)
+    if given.shape != (2, 2) or given.dtype.kind not in "iuf" or not np.isfinite(given).all():
+        raise ParameterError(
+            f"distortion has shape {given.shape}; expected two by two finite numbers, see Ellipse.matrix"
+        )
+    matrix = np.ascontiguousarray(given, np.float64)
+    singular = np.linalg.svd(matrix, compute_uv=False)
+    if singular[0] > 2 or singular[1] < 0.5:
+        raise ParameterError(
+            f"distortion stretches by {singular[1]:.3g} to {singular[0]:.3g}; expected 0.5 to 2, see Ellipse.matrix"
+        )
+    return matrix
