@@ -71,9 +71,12 @@ def nmf(problem: Problem) -> Factors:
         notes = (*notes, f"the likelihood still rises after {FINE} steps: spectra and maps may still change a little")
     if fine.channels:
         notes = (*notes, f"spectra are smooth by {fine.channels:g} channels, which predicts held-out counts best")
-    # the prior takes a little from every pixel; all counts of a component are in its map
-    whole = fine.fit.by_channel.sum(axis=0) / np.maximum(fine.fit.abundances.sum(axis=0), 1e-300)
-    return Factors(fine.fit.spectra.T, fine.fit.abundances * whole * problem.gain, notes=notes)
+    amounts = fine.fit.abundances
+    if problem.smoothing_px == 0:  # the prior takes a little from every pixel; all its counts are in the maps
+        whole = np.asarray(counts.sum(axis=1)).reshape(-1, 1) / np.maximum(amounts.sum(axis=1, keepdims=True), 1e-300)
+    else:  # of blurred maps only the sums are known
+        whole = fine.fit.by_channel.sum(axis=0) / np.maximum(amounts.sum(axis=0), 1e-300)
+    return Factors(fine.fit.spectra.T, amounts * whole * problem.gain, notes=notes)
 
 
 def counts_of(problem: Problem) -> Any:
