@@ -117,7 +117,7 @@ def split(chosen: Sequence[Detector]) -> tuple[list[Detector], list[Detector]]:
     Raises
     ------
     ParameterError
-        If nothing is chosen, only cameras, or cameras of which no two can record the same scan.
+        If nothing is chosen, only cameras, two that cannot follow, or two 4D cameras: their frames have one file.
     """
     channels = [detector for detector in chosen if detector.kind == "channel"]
     found = [detector for detector in chosen if detector.kind != "channel"]
@@ -126,6 +126,9 @@ def split(chosen: Sequence[Detector]) -> tuple[list[Detector], list[Detector]]:
     alone = [camera.name for camera in found if not camera.follows]
     if len(alone) > 1:
         raise ParameterError(f"only one camera can drive the scan; choose one of {' and '.join(alone)}")
+    beside = [camera.name for camera in found if camera.kind == "frames"]
+    if len(beside) > 1:
+        raise ParameterError(f"only one 4D camera can be recorded; choose one of {' and '.join(beside)}")
     if len(found) > 1:
         found.sort(key=lambda camera: (camera.follows, camera.is_counted, -camera.shortest_s))
     return channels, found

@@ -33,8 +33,10 @@ def take_over(model: MultiframeModel, folder: multiframe.RegionFolder) -> bool:
         )
     except (ValueError, KeyError, IndexError, TypeError, EsteemError):
         return False
+    has_frames = any(folder.path.glob("camera_*.esteem"))
     for slot, detector in enumerate(model.detectors):
-        getattr(model, f"slot{slot}_chosen").value = detector.key in last["signals"]
+        recorded = has_frames if detector.kind == "frames" else detector.key in last["signals"]
+        getattr(model, f"slot{slot}_chosen").value = recorded
     model.set_region(place.fov_nm, place.center_nm, place.rotation_deg)
     values = {name: getattr(settings, name) for name in _SAME} | {
         "pixel_size_nm": float(f"{place.pixel_size_nm:.9g}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,9 @@ def test_the_slowest_camera_drives_and_x_rays_follow(bench: Bench) -> None:
     channels, cameras = detectors.split(bench.model.chosen)
     assert [d.name for d in channels] == ["HAADF"]
     assert [d.name for d in cameras] == [EELS, BITS, EDS]
+    twice = [*bench.model.chosen, dataclasses.replace(cameras[1], name="Another")]
+    with pytest.raises(ValueError, match="only one 4D camera can be recorded; choose one of Esteem One-Bit Camera and"):
+        detectors.split(twice)
     configuration = bench.microscope.configuration
     configuration.eels.follows_scan = configuration.camera.follows_scan = False
     try:

@@ -33,6 +33,9 @@ def test_a_4d_camera_has_a_file_for_each_frame(bench: Bench) -> None:
         order = bench.model.plan.order(number).visits.order
         assert np.array_equal(source.dataset.scan.index, order)
         assert images[number].sum() > 0
+    bench.choose("BF")
+    bench.handler.last_region_button.on_clicked()
+    assert [d.name for d in bench.model.chosen] == ["HAADF", "Esteem One-Bit Camera"]
     bench.model.dwell_us.value = 10.0
     bench.settle()
     assert "exposes for 80 µs or longer" in bench.acquire()
