@@ -88,10 +88,10 @@ def save(path: Path, title: str, given: Mapping[str, Any]) -> tuple[Path, Path]:
     signals = {"spectra": io.Signal(data, axes, kind=kind)}
     if mask is not None:
         signals["mask"] = io.Signal(mask.astype(np.uint8), axes[:2])
-    function = "uncertainty" if given["uncertainty"] else "unmix"
+    function = "uncertainty" if given.get("uncertainty") else "unmix"
     words = ", ".join(f"{name}={given[name]!r}" for name in CHOSEN)
     call = f"found = spectral.{function}(spectra, n, mask=mask, {words})\n"
-    call += "result = found.result" if given["uncertainty"] else "result = found"
+    call += "result = found.result" if given.get("uncertainty") else "result = found"
     text = _SCRIPT.format(
         title=title.replace("\\", "/").replace('"', "'"),
         result=f"{path.stem}_result.npz",
