@@ -76,21 +76,56 @@ def blur(image, taps, between, result):
             between[i, j] = taps[0] * image[i, j]
         for t in range(1, reach + 1):
             w = taps[t]
-            if i - t >= 0:
+            if i - t >= 0 and i + t < rows:
+                for j in range(columns):
+                    between[i, j] += w * (image[i - t, j] + image[i + t, j])
+            elif i - t >= 0:
                 for j in range(columns):
                     between[i, j] += w * image[i - t, j]
-            if i + t < rows:
+            elif i + t < rows:
                 for j in range(columns):
                     between[i, j] += w * image[i + t, j]
-    for i in range(rows):
         for j in range(columns):
             result[i, j] = taps[0] * between[i, j]
         for t in range(1, reach + 1):
             w = taps[t]
-            for j in range(t, columns):
+            for j in range(t, columns - t):
+                result[i, j] += w * (between[i, j - t] + between[i, j + t])
+            for j in range(max(t, columns - t), columns):
                 result[i, j] += w * between[i, j - t]
-            for j in range(columns - t):
+            for j in range(min(t, columns - t)):
                 result[i, j] += w * between[i, j + t]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def blur_halved(image, taps, row, result):
+    """Do what `blur` does, for every other row and column only; ``row`` (columns,) is for what is between."""
+    rows, columns = image.shape
+    reach = taps.shape[0] - 1
+    for half in range(result.shape[0]):
+        i = 2 * half
+        for j in range(columns):
+            row[j] = taps[0] * image[i, j]
+        for t in range(1, reach + 1):
+            w = taps[t]
+            if i - t >= 0 and i + t < rows:
+                for j in range(columns):
+                    row[j] += w * (image[i - t, j] + image[i + t, j])
+            elif i - t >= 0:
+                for j in range(columns):
+                    row[j] += w * image[i - t, j]
+            elif i + t < rows:
+                for j in range(columns):
+                    row[j] += w * image[i + t, j]
+        for k in range(result.shape[1]):
+            j = 2 * k
+            total = taps[0] * row[j]
+            for t in range(1, reach + 1):
+                if j - t >= 0:
+                    total += taps[t] * row[j - t]
+                if j + t < columns:
+                    total += taps[t] * row[j + t]
+            result[half, k] = total
 
 
 @njit(cache=True, nogil=True, fastmath=True)

@@ -70,6 +70,22 @@ class Ratios:
     power: Floats
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Seen:
+    """What a corrected frame shows.
+
+    Attributes
+    ----------
+    image : ndarray of float32
+        Without its local mean; 0 where it is not known.
+    known : ndarray of bool
+        Where it is known.
+    """
+
+    image: Image
+    known: NDArray[np.bool_]
+
+
 class Corrected:
     """Frames on the common grid at half resolution, blurred, as sums and weights.
 
@@ -84,7 +100,8 @@ class Corrected:
     def __init__(self, grid: Grid, blur_factor: float = 1.0) -> None:
         self._pad = grid.pad
         self.fine = blur_factor < FINE
-        self._full = [np.zeros_like(grid.total) for _ in range(4)]
+        self._full = [np.zeros_like(grid.total) for _ in range(2)]
+        self._row = np.zeros(grid.total.shape[1], np.float32)
         self._taps = gaussian_taps(max(blur_factor, LEAST_FACTOR) * BLUR_PX)
         self.shape = self._full[0][::2, ::2].shape
         self.size = (fft.next_fast_len(self.shape[0], True), fft.next_fast_len(self.shape[1], True))
@@ -104,20 +121,24 @@ class Corrected:
 
     def of_sums(self, total: Image, weights: Image) -> tuple[Image, Image]:
         """Return sums and weights of the full grid, blurred, at half resolution."""
-        between, result = self._full[2:]
-        kernels.blur(total, self._taps, between, result)
-        small = result[::2, ::2].copy()
-        kernels.blur(weights, self._taps, between, result)
-        return small, result[::2, ::2].copy()
+        small, cover = np.empty(self.shape, np.float32), np.empty(self.shape, np.float32)
+        kernels.blur_halved(total, self._taps, self._row, small)
+        kernels.blur_halved(weights, self._taps, self._row, cover)
+        return small, cover
 
-    def detail(self, total: Image, weights: Image, least: float) -> tuple[NDArray[np.complex64], NDArray[np.bool_]]:
-        """Return the spectrum of ``total / weights`` without its local mean, and where it is known."""
+    def seen(self, total: Image, weights: Image, least: float) -> Seen:
+        """Return ``total / weights`` without its local mean, and where it is known."""
         known = weights > least
         level = float(total[known].sum(dtype=np.float64) / max(weights[known].sum(dtype=np.float64), 1e-9))
         image = np.where(known, total / np.where(known, weights, 1) - np.float32(level), np.float32(0))
         shading = self.back(fft.rfft2(image, self.size) * self._low_pass)
         shading /= np.maximum(self.back(fft.rfft2(known.astype(np.float32), self.size) * self._low_pass), 0.05)
-        return fft.rfft2(np.where(known, image - shading, np.float32(0)), self.size), known
+        return Seen(np.where(known, image - shading, np.float32(0)), known)
+
+    def spectrum(self, image: Image) -> NDArray[np.complex64]:
+        """Return the half spectrum of an image."""
+        spectrum: NDArray[np.complex64] = fft.rfft2(image, self.size)
+        return spectrum
 
     def back(self, spectrum: NDArray[np.complex64], hop_px: Floats | None = None) -> Image:
         """Return the image of a spectrum, R(x), or R(x + hop)."""
@@ -130,17 +151,10 @@ class Corrected:
         return image
 
 
-def possible_hops(
-    corrected: Corrected,
-    spectrum: NDArray[np.complex64],
-    known: NDArray[np.bool_],
-    reach_px: float,
-    most: int = MOST_HOPS,
-) -> Floats:
+def possible_hops(corrected: Corrected, seen: Seen, reach_px: float, most: int = MOST_HOPS) -> Floats:
     """Return the displacements (h, 2) in px, nearest first, by which an image nearly repeats itself."""
     rows, columns = (fft.next_fast_len(2 * n, True) for n in corrected.shape)
-    image = np.where(known, corrected.back(spectrum), np.float32(0))
-    inside = known.astype(np.float32)
+    image, inside = seen.image, seen.known.astype(np.float32)
     f, g, m = (fft.rfft2(a, (rows, columns)) for a in (image, image**2, inside))
     steps = 2 if corrected.fine else 1  # per pixel
     product, energy, overlap = (_back(a, columns, steps) for a in (np.abs(f) ** 2, g * np.conj(m), np.abs(m) ** 2))
@@ -190,8 +204,8 @@ class Judge:
         Displacements in px.
     noise, slope : float
         Variance of a sample is ``noise + slope * mean``.
-    least, enough : float
-        Weight from which a pixel of a frame, and of the reference, is known.
+    enough : float
+        Weight from which a pixel of the reference is known.
     """
 
     def __init__(
@@ -202,13 +216,13 @@ class Judge:
         hops: Floats,
         noise: float,
         slope: float,
-        least: float,
         enough: float,
     ) -> None:
-        self._corrected, self._hops, self._least = corrected, hops, least
-        spectrum, known = corrected.detail(total, weights, enough)
+        self._corrected, self._hops = corrected, hops
+        mean = corrected.seen(total, weights, enough)
+        spectrum, known = corrected.spectrum(mean.image), mean.known
+        self._here = mean.image
         self._known = known = ndimage.binary_erosion(known, iterations=EDGE)  # beside it shifted edges ring
-        self._here = corrected.back(spectrum)
         variance = noise + slope * np.where(known, total / np.where(known, weights, 1), 0)
         usual = float(variance[known].mean()) if known.any() else 1.0
         spread = float((total[known] / weights[known]).var()) if known.any() else 1.0
@@ -255,17 +269,16 @@ class Judge:
         refined: Floats = hop + np.clip(step, -0.5, 0.5)
         return refined
 
-    def ratios(self, frames: list[tuple[Image, Image]]) -> Ratios:
-        """Return the log likelihood ratios of frames, given as sums and weights."""
+    def ratios(self, frames: list[Seen]) -> Ratios:
+        """Return the log likelihood ratios of frames."""
         n, h = len(frames), len(self._hops)
         images = np.zeros((n, self._here.size), np.float32)
         inside = np.zeros((n, self._here.size), np.float32)
         power = np.zeros((self._corrected.size[0], self._corrected.size[1] // 2 + 1))
         scatter = np.ones(n)
-        for k, (total, weights) in enumerate(frames):
-            spectrum, known = self._corrected.detail(total, weights, self._least)
-            known &= self._known
-            images[k] = np.where(known, self._corrected.back(spectrum), 0).ravel()
+        for k, frame in enumerate(frames):
+            known = frame.known & self._known
+            images[k] = np.where(known, frame.image, 0).ravel()
             inside[k] = known.ravel()
             residual = (images[k].reshape(known.shape) - self._here) * known
             count = max(int(known.sum()), 1)
@@ -282,13 +295,12 @@ class Judge:
         expected = np.clip(shown, np.maximum(expected, 0), np.maximum(highest, 0))
         return Ratios(self._hops, 2 * statistic * expected / variance, 2 * expected**2 / variance)
 
-    def likeness(self, frames: list[tuple[Image, Image]]) -> Floats:
+    def likeness(self, frames: list[Seen]) -> Floats:
         """Return the correlation coefficient of each frame with the reference."""
         result = np.zeros(len(frames))
-        for k, (total, weights) in enumerate(frames):
-            spectrum, known = self._corrected.detail(total, weights, self._least)
-            known &= self._known
-            a, b = self._corrected.back(spectrum)[known], self._here[known]
+        for k, frame in enumerate(frames):
+            known = frame.known & self._known
+            a, b = frame.image[known], self._here[known]
             norm = float(np.sqrt((a.astype(np.float64) @ a) * (b.astype(np.float64) @ b)))
             result[k] = float(a.astype(np.float64) @ b) / norm if norm > 0 else 0.0
         return result

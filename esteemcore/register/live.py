@@ -13,7 +13,7 @@ from esteemcore._core import checks
 from esteemcore.register.alignment import MODELS
 from esteemcore.register.detail import RunningDetail
 from esteemcore.register.grid import MARGIN_PX, Grid, Image
-from esteemcore.register.hops import Corrected, Judge, Ratios, possible_hops
+from esteemcore.register.hops import Corrected, Judge, Ratios, Seen, possible_hops
 from esteemcore.register.jitter import learn
 from esteemcore.register.lines import Frame, LineFit, make_frame
 from esteemcore.register.places import (
@@ -138,7 +138,7 @@ class LiveAlignment:
         self._doubtful, self._jumped, self._evidence = False, False, np.zeros((2, 0))
         self._drifting, self._by_drift = 0.0, False
         self._judge: Judge | None = None
-        self._judged, self._hops = 0, np.zeros((0, 2))
+        self._judged, self._least, self._hops = 0, 0.0, np.zeros((0, 2))
 
     @property
     def mean(self) -> Image:
@@ -260,7 +260,7 @@ class LiveAlignment:
     def _judged_place(self, frame: Frame, expected: Floats) -> tuple[float, str]:
         """Return the likeness of a fitted frame, and why its place is not sure; a frame that hopped is moved back."""
         judge, corrected = self._reference(frame)
-        images = [corrected.image(frame, 1.0)]
+        images = [self._seen(corrected, frame)]
         quality = float(judge.likeness(images)[0])
         usual = float(np.median(self._likeness)) if self._likeness else 0.0
         least = least_likeness(usual, float(frame.weight.sum(dtype=np.float64)))
@@ -316,12 +316,15 @@ class LiveAlignment:
             if ratio[h] + self._drifting >= -SURE:
                 continue
             frame.shift = frame.shift + found.hops[h]
-            there = judge.ratios([corrected.image(frame, 1.0)])
+            there = judge.ratios([self._seen(corrected, frame)])
             if there.ratio[0].min() >= SURE and consistent(there.ratio[0], there.power[0], 0.0):
                 self._doubtful, self._jumped, self._by_drift = False, True, False
                 return ""
             frame.shift = frame.shift - found.hops[h]
         return doubt(self._hops)
+
+    def _seen(self, corrected: Corrected, frame: Frame) -> Seen:
+        return corrected.seen(*corrected.image(frame, 1.0), self._least)
 
     def _reference(self, frame: Frame) -> tuple[Judge, Corrected]:
         """Return the judge of places, made anew when the mean has grown."""
@@ -330,11 +333,9 @@ class LiveAlignment:
             self._corrected = Corrected(grid, self._detail.blur_factor)
             total, weights = self._corrected.of_sums(grid.total, grid.weights)
             enough = 0.5 * float(weights.max())
-            spectrum, known = self._corrected.detail(total, weights, enough)
-            self._hops = possible_hops(self._corrected, spectrum, known, min(self.shape) / 3, LIVE_HOPS)
-            least = 0.3 * float(frame.weight.mean(dtype=np.float64))
-            self._judge = Judge(
-                self._corrected, total, weights, self._hops, frame.noise, frame.slope, least, enough
-            )  # fmt: skip
+            seen = self._corrected.seen(total, weights, enough)
+            self._hops = possible_hops(self._corrected, seen, min(self.shape) / 3, LIVE_HOPS)
+            self._judge = Judge(self._corrected, total, weights, self._hops, frame.noise, frame.slope, enough)
+            self._least = 0.3 * float(frame.weight.mean(dtype=np.float64))
             self._judged = self.accepted
         return self._judge, self._corrected

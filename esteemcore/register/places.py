@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esteemcore.register.grid import Image
-from esteemcore.register.hops import BLUR_PX, MOST_HOPS, Corrected, Judge, possible_hops
+from esteemcore.register.hops import BLUR_PX, MOST_HOPS, Corrected, Judge, Seen, possible_hops
 from esteemcore.register.lines import LineFit
 
 Floats = NDArray[np.float64]
@@ -67,6 +67,7 @@ class Places:
         n = len(fit.frames)
         self.verdict = Verdict(np.zeros(n), [""] * n, 0, np.full(n, np.inf))
         self._images: list[tuple[Image, Image]] = []
+        self._looked: dict[int, Seen] = {}
         gains = np.array([f.gain for f in fit.frames])
         usual = float(np.median(gains)) if n else 1.0
         sensible = (gains > 0.2 * usual) & (gains < 5 * usual)
@@ -102,6 +103,14 @@ class Places:
     def _spread(self) -> None:
         self._corrected = Corrected(self.fit.grid, self._blur_factor)
         self._images = [self._corrected.image(f, g) for f, g in zip(self.fit.frames, self._gains, strict=True)]
+        self._looked = {}
+
+    def _seen(self, members: list[int]) -> list[Seen]:
+        """Return what frames show; each is looked at once as long as it is not moved."""
+        for k in members:
+            if k not in self._looked:
+                self._looked[k] = self._corrected.seen(*self._images[k], 0.3 * self._cover)
+        return [self._looked[k] for k in members]
 
     def _sum(self, members: list[int]) -> tuple[Image, Image]:
         total, weights = np.zeros_like(self._images[0][0]), np.zeros_like(self._images[0][1])
@@ -112,14 +121,13 @@ class Places:
 
     def _judge(self, members: list[int], hops: Floats) -> Judge:
         total, weights = self._sum(members)
-        least = 0.3 * self._cover
-        enough = max(0.5 * len(members) * self._cover, least)
-        return Judge(self._corrected, total, weights, hops.copy(), self._noise, self._slope, least, enough)
+        enough = max(0.5 * len(members), 0.3) * self._cover
+        return Judge(self._corrected, total, weights, hops.copy(), self._noise, self._slope, enough)
 
     def _hops(self, members: list[int]) -> Floats:
-        spectrum, known = self._corrected.detail(*self._sum(members), max(0.5 * len(members), 0.3) * self._cover)
+        seen = self._corrected.seen(*self._sum(members), max(0.5 * len(members), 0.3) * self._cover)
         most = MOST_HOPS if np.prod(self.fit.shape) <= 2**20 else NEAREST  # they cost memory
-        return possible_hops(self._corrected, spectrum, known, min(self.fit.shape) / 3, most)
+        return possible_hops(self._corrected, seen, min(self.fit.shape) / 3, most)
 
     def _foreign(self) -> None:
         """Mark frames that do not resemble the mean of the others, or whose lines do not."""
@@ -127,7 +135,7 @@ class Places:
         for group in _groups(list(range(n))):
             others = [k for k in range(n) if k not in group]
             judge = self._judge(others, np.zeros((0, 2)))
-            self.verdict.likeness[group] = judge.likeness([self._images[k] for k in group])
+            self.verdict.likeness[group] = judge.likeness(self._seen(group))
         usual = float(np.median(self.verdict.likeness))
         least = least_likeness(usual, self._cover * float(np.prod(self.fit.shape)))
         for k, like in enumerate(self.verdict.likeness):
@@ -169,7 +177,7 @@ class Places:
         Each of the likeliest hops is tried: the right one is not only better than all others, but as much better as
         the reference leads one to expect.
         """
-        found = judge.ratios([self._images[k] for k in block])
+        found = judge.ratios(self._seen(block))
         power = found.power.sum(axis=0)
         ratio = plausible(found.ratio.sum(axis=0), power)
         odds = float(ratio.min()) + steady
@@ -181,7 +189,7 @@ class Places:
             hop = found.hops[h]
             for k in block:
                 self._move(k, hop)
-            there = judge.ratios([self._images[k] for k in block])
+            there = judge.ratios(self._seen(block))
             power_there = there.power.sum(axis=0)
             ratio_there = plausible(there.ratio.sum(axis=0), power_there)
             if ratio_there.min() >= SURE and consistent(ratio_there, power_there, 0.0):
@@ -197,7 +205,7 @@ class Places:
             others = [k for k in good if k not in group]
             if not others:
                 continue
-            found = self._judge(others, hops[:NEAREST]).ratios([self._images[k] for k in group])
+            found = self._judge(others, hops[:NEAREST]).ratios(self._seen(group))
             for k, ratio, power in zip(group, found.ratio, found.power, strict=True):
                 best = int(ratio.argmin())
                 odds = float(ratio[best])
@@ -213,6 +221,7 @@ class Places:
         frame = self.fit.frames[k]
         frame.shift = frame.shift + hop
         self._images[k] = self._corrected.image(frame, self._gains[k])
+        self._looked.pop(k, None)
 
     def _stretches(self, good: list[int], cell_px: float) -> tuple[list[list[int]], list[bool]]:
         """Return stretches of frames, and whether the drift jumps before each of them."""

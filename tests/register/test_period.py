@@ -43,7 +43,7 @@ def test_the_nearest_cells_of_a_lattice_are_possible_hops(spacing) -> None:
     grid = Grid(shape, 8)
     grid.add(image, np.ones(shape, np.float32), np.zeros((96, 2)))
     corrected = hops.Corrected(grid, min((spacing / 9) ** 1.5, 1.0))
-    found = hops.possible_hops(corrected, *corrected.detail(*corrected.of_sums(grid.total, grid.weights), 0.5), 32)
+    found = hops.possible_hops(corrected, corrected.seen(*corrected.of_sums(grid.total, grid.weights), 0.5), 32)
     angle = np.deg2rad(7.0)
     cell = spacing * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     for vector in (*cell, *-cell):

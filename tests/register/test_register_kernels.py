@@ -62,6 +62,18 @@ def test_blur_is_a_gaussian(rng) -> None:
     np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(20, 31), (21, 30), (3, 2), (4, 9)])
+def test_a_halved_blur_is_every_other_pixel(rng, shape) -> None:
+    image = rng.random(shape).astype(np.float32)
+    taps = gaussian_taps(1.4)
+    whole, between, result = np.empty_like(image), np.empty_like(image), np.empty_like(image[::2, ::2])
+    splats.blur(image, taps, between, whole)
+    expected = ndimage.gaussian_filter(image, 1.4, mode="constant", radius=5)
+    np.testing.assert_allclose(whole, expected, atol=1e-5)
+    splats.blur_halved(image, taps, np.empty(shape[1], np.float32), result)
+    np.testing.assert_allclose(result, expected[::2, ::2], atol=1e-5)
+
+
 def test_gradient_is_that_of_numpy(rng) -> None:
     total, weights = rng.random((2, 12, 14)).astype(np.float32) + 1
     mean, gy, gx = (np.empty_like(total) for _ in range(3))
