@@ -66,6 +66,7 @@ def test_only_what_a_graphic_encloses_takes_part_and_it_can_be_moved(app: Swift)
     app.display(item).graphic_selection.set(0)
     command.COMMAND.action(app.window)
     app.model.recompute_all()
+    assert app.model.computations[0].error_text is None
     maps = next(made for made in app.model.data_items if made.title.startswith("Abundances"))
     inside = np.zeros((20, 24), bool)
     inside[:10] = True

@@ -52,7 +52,8 @@ class UnmixImage:
 
     def execute_task(self, context: Symbolic.ComputationExecutorContext) -> None:
         """Compute; Stop and progress go through the context."""
-        given = {"uncertainty": False, "elements": ""} | dict(context.parameters.parameter_map)  # of older projects
+        given: dict[str, Any] = {"uncertainty": False, "elements": ""}  # which older projects do not have
+        given |= context.parameters.parameter_map
         data, axes = spectra_items.spectra_of(given["src"].xdata)
         mask = spectra_items.mask_of(given, (axes[0].size, axes[1].size))
         lines = line_labels.lines_of(given["elements"], axes[2])
