@@ -1,7 +1,7 @@
 """Choose a specimen and a range of losses in the simulator's panel, look at a spectrum, take an image of spectra.
 
-Then a series records EELS and X-rays together, another one goes on while the panel is hidden, and at last a stored one
-is aligned.
+Then a series records EELS and X-rays together, another one goes on while the panel is hidden, a stored one is aligned,
+and the image of spectra is unmixed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import series_steps
+import unmix_steps
 from nion.swift import NotificationDialog
 from user import WORK, button, call, choose, click, enter, picture, show_panels, until
 
@@ -121,6 +122,7 @@ async def drive(app: Any, window: Any) -> dict[str, Any]:
         "titles": titles,
         "hidden": hidden,
         "series": await series_steps.run(window),
+        "unmixed": await unmix_steps.run(window, cameras[0]),
         "stored": {name: list(values.shape) for name, values in stored.items()},
         "blanked": instrument.is_blanked,
     }

@@ -35,7 +35,23 @@ def test_spectra_from_the_simulator_in_the_real_window(swift) -> None:
     assert drift_nm == pytest.approx(0.03 * 0.5, abs=0.002)
     (copies,) = (match for title in titles if (match := re.match(r"Motif of Mean of .*\[(\d+) copies\]$", title)))
     assert 4 <= int(copies[1]) <= 36
+    # components with their standard deviations
+    unmixed = result["unmixed"]
+    assert unmixed["error"] is None
+    maps, spectra = [2, 24, 24], [2, 1024]
+    assert unmixed["shapes"] == {
+        "abundances": maps, "spectra": spectra, "abundances_sigma": maps, "spectra_sigma": spectra
+    }  # fmt: skip
+    assert unmixed["unit"] == "eV"
+    assert "degrees" in unmixed["title"]
+    assert unmixed["above_sigma"] > 2
     assert "Traceback" not in running.logs()
     assert result["blanked"] is True
-    for name in ("spectra_live.png", "spectra_end.png", "spectra_hidden.png", "series_motif.png"):
+    for name in (
+        "spectra_live.png",
+        "spectra_end.png",
+        "spectra_hidden.png",
+        "series_motif.png",
+        "spectra_unmixed.png",
+    ):
         assert (running.work / name).stat().st_size > 50_000
