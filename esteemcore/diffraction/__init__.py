@@ -11,6 +11,7 @@ from esteemcore.diffraction.orientation_clusters import OrientationClusters, ori
 from esteemcore.diffraction.orientation_library import TemplateLibrary, template_library
 from esteemcore.diffraction.orientation_map import orientation
 from esteemcore.diffraction.orientation_result import Orientations
+from esteemcore.diffraction.probe import Probe, learn_probe
 from esteemcore.diffraction.strain_maps import Strain, strain
 from esteemcore.diffraction.structure import InnerStructure, learn_structure
 from esteemcore.diffraction.table import DiskTable, bragg_vector_map
@@ -25,6 +26,7 @@ __all__ = [
     "MoireStrain",
     "OrientationClusters",
     "Orientations",
+    "Probe",
     "Strain",
     "TemplateLibrary",
     "bragg_vector_map",
@@ -32,6 +34,7 @@ __all__ = [
     "find_descan",
     "find_disks",
     "fit_ellipse",
+    "learn_probe",
     "learn_structure",
     "moire_strain",
     "orientation",

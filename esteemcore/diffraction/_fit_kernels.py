@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numba import njit
 
+from esteemcore.diffraction.look import PROFILE_PER_PX
+
 PARAMETERS = 7
 """Background, height, two tilts, slope of the background, two coordinates; the place last, to tell it from the rest."""
 
@@ -79,13 +81,20 @@ def gather_whole(frame, y0, x0, span, whole, window):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def add_disk(window, n, cy, cx, radius, edge, to_circle, height):
-    """Add the rates of a flat disk to those of other disks; the edge is a smooth step of width `edge`."""
+def add_disk(window, n, cy, cx, radius, edge, to_circle, profile, height):
+    """Add the rates of a flat disk to those of other disks; see `_derivatives` for what it looks like."""
     a, b = np.float32(to_circle[0, 0]), np.float32(to_circle[0, 1])
     c, d = np.float32(to_circle[1, 0]), np.float32(to_circle[1, 1])
     y0, x0, top = np.float32(cy), np.float32(cx), np.float32(radius / edge + 0.5)
     inverse, high = np.float32(1 / edge), np.float32(height)
     zero, one, two, three = np.float32(0), np.float32(1), np.float32(2), np.float32(3)
+    if profile.shape[1]:
+        per_px, half, last = np.float32(PROFILE_PER_PX), np.float32(0.5), profile.shape[1] - 1
+        for k in range(n):
+            dy, dx = window[0, k] - y0, window[1, k] - x0
+            u, v = a * dy + b * dx, c * dy + d * dx
+            window[3, k] += high * profile[0, min(int(math.sqrt(u * u + v * v) * per_px + half), last)]
+        return
     for k in range(padded(n)):
         dy, dx = window[0, k] - y0, window[1, k] - x0
         u, v = a * dy + b * dx, c * dy + d * dx
@@ -94,9 +103,11 @@ def add_disk(window, n, cy, cx, radius, edge, to_circle, height):
 
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _derivatives(window, n, p, outward, radius, edge, to_circle, work):
+def _derivatives(window, n, p, outward, radius, edge, to_circle, profile, work):
     """Write the derivatives of the rates, the same over the rates, and the residuals of all pixels to ``work``.
 
+    The edge of a disk is a smooth step of width `edge`; where there is a ``profile`` (2, steps), that tells the height
+    along the radius, and how steeply it falls.
     The background grows as (1 + slope * out / 4)^4, which is nearly an exponential, and is never negative. Many short
     loops over few rows, because the compiler turns only those into vector instructions. The padding has no weight.
     """
@@ -115,12 +126,21 @@ def _derivatives(window, n, p, outward, radius, edge, to_circle, work):
         dy, dx = window[0, k] - y0, window[1, k] - x0
         work[ROW_U, k] = a * dy + b * dx
         work[ROW_V, k] = c * dy + d * dx
-    for k in range(m):
-        u, v = work[ROW_U, k], work[ROW_V, k]
-        r = math.sqrt(u * u + v * v + tiny)
-        s = min(max(top - r * inverse, zero), one)
-        work[1, k] = s * s * (three - two * s)
-        work[ROW_STEEP, k] = six * s * (one - s) * inverse / r
+    if profile.shape[1]:
+        per_px, half, last = np.float32(PROFILE_PER_PX), np.float32(0.5), profile.shape[1] - 1
+        for k in range(m):
+            u, v = work[ROW_U, k], work[ROW_V, k]
+            r = math.sqrt(u * u + v * v + tiny)
+            i = min(int(r * per_px + half), last)
+            work[1, k] = profile[0, i]
+            work[ROW_STEEP, k] = profile[1, i] / r
+    else:
+        for k in range(m):
+            u, v = work[ROW_U, k], work[ROW_V, k]
+            r = math.sqrt(u * u + v * v + tiny)
+            s = min(max(top - r * inverse, zero), one)
+            work[1, k] = s * s * (three - two * s)
+            work[ROW_STEEP, k] = six * s * (one - s) * inverse / r
     for k in range(m):
         out = ey * window[0, k] + ex * window[1, k]
         root = one + quarter * out
@@ -264,7 +284,9 @@ def first_guess(window, n, start, prior, radius, p):
 
 
 @njit(cache=True, nogil=True)
-def fit_disk(window, n, outward, prior, prior_sd, radius, edge, to_circle, near, iterations, work, normal, p, result):
+def fit_disk(
+    window, n, outward, prior, prior_sd, radius, edge, to_circle, profile, near, iterations, work, normal, p, result
+):
     """Fit a disk to pixels by Fisher scoring, from ``p`` on: see `PARAMETERS`, the place relative to the window.
 
     The tilts, in units of the height, and the relative slope of the background along ``outward`` (2,) have a Gaussian
@@ -282,7 +304,7 @@ def fit_disk(window, n, outward, prior, prior_sd, radius, edge, to_circle, near,
     gradient = normal[PARAMETERS]
     y0, x0, last_y, last_x = p[5], p[6], 0.0, 0.0
     for _ in range(iterations):
-        _derivatives(window, n, p, outward, radius, edge, to_circle, work)
+        _derivatives(window, n, p, outward, radius, edge, to_circle, profile, work)
         _products(work, n, normal, gradient)
         for i in range(3):
             unit = p[1] if i < 2 else 1.0

@@ -92,7 +92,7 @@ def _fit_places(frame, look, n_best, center_y, center_x, again, scratch, rows):
     """
     best, guess, window = scratch.best, scratch.guess, scratch.window
     work, normal, columns = scratch.work, scratch.normal, frame.shape[1]
-    radius, edge, to_circle = look.radius, look.edge, look.to_circle
+    radius, edge, to_circle, profile = look.radius, look.edge, look.to_circle, look.profile
     p, result, start, mean = np.empty(PARAMETERS), np.zeros(7), np.empty(3), np.zeros(3)
     sd, outward = np.zeros(3), np.zeros(2)
     meet = (radius + edge + look.reach) ** 2
@@ -116,7 +116,7 @@ def _fit_places(frame, look, n_best, center_y, center_x, again, scratch, rows):
                 for j in range(n_best):
                     dy, dx = guess[j, 0] - y0, guess[j, 1] - x0
                     if j != i and dy * dy + dx * dx < meet:
-                        add_disk(window, n, dy, dx, radius, edge, to_circle, guess[j, 2])
+                        add_disk(window, n, dy, dx, radius, edge, to_circle, profile, guess[j, 2])
             row = rows[i]
             warm = again and not math.isnan(row[3])
             start[0] = guess[i, 2]
@@ -144,7 +144,21 @@ def _fit_places(frame, look, n_best, center_y, center_x, again, scratch, rows):
             else:
                 first_guess(window, n, start, mean, radius, p)
             good = fit_disk(
-                window, n, outward, mean, sd, radius, edge, to_circle, NEAR, look.iterations, work, normal, p, result
+                window,
+                n,
+                outward,
+                mean,
+                sd,
+                radius,
+                edge,
+                to_circle,
+                profile,
+                NEAR,
+                look.iterations,
+                work,
+                normal,
+                p,
+                result,
             )
             if not good and warm:
                 continue

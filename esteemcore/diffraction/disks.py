@@ -16,6 +16,7 @@ from esteemcore._core.errors import ParameterError
 from esteemcore._core.provenance import digest, record
 from esteemcore.diffraction.disk_rows import NOTHING_FOUND, FoundDisks, checked_frames, rows_of_events, rows_of_frames
 from esteemcore.diffraction.look import Look, make_look
+from esteemcore.diffraction.probe import Probe
 from esteemcore.diffraction.structure import InnerStructure
 from esteemcore.diffraction.table import COLUMNS, DiskTable
 from esteemcore.stream import Chunk, Spec
@@ -92,6 +93,8 @@ class Disks:
         What makes the ellipses on the detector of circles, (row, column), see `Ellipse.matrix`.
     structure : InnerStructure, optional
         What a first pass has learnt about the reflections, see `learn_structure`.
+    probe : Probe, optional
+        What the disks look like along the radius, see `learn_probe`. Default: flat with a soft edge.
     found : DiskTable, optional
         What a first pass over the same frames has found: these disks are fitted again instead of looked for, in a
         fraction of the time. Where it says that a position was visited more than once, or not at all, disks are looked
@@ -131,6 +134,7 @@ class Disks:
         mask: ArrayLike | None = None,
         distortion: ArrayLike | None = None,
         structure: InnerStructure | None = None,
+        probe: Probe | None = None,
         found: DiskTable | None = None,
         threads: int | None = None,
     ) -> None:
@@ -147,6 +151,11 @@ class Disks:
         self.mask = None if mask is None else np.asarray(mask)
         self.distortion = _distortion(distortion)
         self.structure = structure
+        self.probe = probe
+        if probe is not None and abs(probe.radius_px - self.radius_px) > 0.01 * self.radius_px:
+            raise ParameterError(
+                f"the probe was learnt for a radius of {probe.radius_px:g} px, but radius_px is {self.radius_px:g} px"
+            )
         self.found = None if found is None else FoundDisks(found)
         self.threads = checks.integer("threads", threads or processors(), minimum=1)
         self._look: tuple[tuple[int, int], Look] | None = None
@@ -171,7 +180,8 @@ class Disks:
             center = np.full(2, np.nan) if self.center is None else np.array(self.center)
             none = np.zeros((0, 2)), np.zeros((0, 3)), np.zeros((0, 3))
             known = none if self.structure is None else self.structure.known
-            look = make_look(valid, self.radius_px, self.significance, self.distortion, center, known)
+            profile = None if self.probe is None else self.probe.table
+            look = make_look(valid, self.radius_px, self.significance, self.distortion, center, known, profile)
             if not look.share.any():
                 raise ParameterError("the mask leaves no room for a disk; True marks the pixels that are good")
             self._look = frame_shape, look
@@ -259,6 +269,7 @@ class Disks:
             "mask": self.mask,
             "distortion": self.distortion,
             "structure": self.structure,
+            "probe": None if self.probe is None else self.probe.profile,
             "found": None if self.found is None else len(self.found.known),
         }
 

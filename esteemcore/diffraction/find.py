@@ -9,9 +9,11 @@ from numpy.typing import ArrayLike
 
 from esteemcore import stream
 from esteemcore._core import checks
+from esteemcore._core.errors import CalibrationError
 from esteemcore._core.progress import ProgressFunction
 from esteemcore.diffraction.data4d import pieces, spec_of
 from esteemcore.diffraction.disks import Disks
+from esteemcore.diffraction.probe import Probe, learn_probe
 from esteemcore.diffraction.structure import InnerStructure, learn_structure
 from esteemcore.diffraction.table import DiskTable
 
@@ -25,6 +27,7 @@ def find_disks(
     mask: ArrayLike | None = None,
     distortion: ArrayLike | None = None,
     passes: int = 2,
+    probe: Probe | None = None,
     threads: int | None = None,
     progress: ProgressFunction | None = None,
     cancel: threading.Event | None = None,
@@ -43,7 +46,10 @@ def find_disks(
     passes : {1, 2}
         2: after a first pass, what the disks of each reflection have in common is learnt (`learn_structure`), and all
         disks are fitted again with it, which makes the places of faint disks some 20 % surer. The second pass takes
-        less time than the first.
+        less time than the first. If the direct beams have a pattern along their radius, as a bullseye aperture makes
+        it, the second pass fits disks of that pattern (`learn_probe`).
+    probe : Probe, optional
+        What the disks look like, e.g. learnt from the probe in vacuum, for all passes. Default: see `passes`.
     progress : callable, optional
         Called with the fraction done, 0 to 1.
     cancel : threading.Event, optional
@@ -82,6 +88,7 @@ def find_disks(
             mask=mask,
             distortion=distortion,
             structure=structure,
+            probe=probe,
             found=table,
             threads=threads,
         )
@@ -91,7 +98,17 @@ def find_disks(
         table = latest
         if done + 1 < passes:
             structure = learn_structure(latest, spec.frame_shape, reducer.radius_px)
+            probe = probe or _pattern(data4d, latest, reducer)
     return latest
+
+
+def _pattern(data4d: Any, table: DiskTable, reducer: Disks) -> Probe | None:
+    """Return what the disks look like if they are far from flat."""
+    try:
+        learnt = learn_probe(data4d, table, reducer.radius_px, distortion=reducer.distortion, mask=reducer.mask)
+    except CalibrationError:  # too few electrons to tell
+        return None
+    return learnt if learnt.patterned else None
 
 
 def _part(progress: ProgressFunction, done: int, passes: int) -> ProgressFunction:

@@ -26,6 +26,8 @@ MOST_DISKS = 256
 """Disks in a frame at most."""
 ITERATIONS = 6
 """Steps of the fit at most."""
+PROFILE_PER_PX = 20
+"""Steps per px of the profile of a disk, where one is known."""
 AT_ONCE = 32
 """Pixels of a window are padded to a multiple of this, for the vector instructions of the fit."""
 WHOLE_LOGS = 4096
@@ -58,6 +60,8 @@ class Look(NamedTuple):
         Radius and edge in px, electrons of a disk per height, reach of the window of a fit in px.
     to_circle, to_ellipse : ndarray of float64, shape (2, 2)
         From detector to round coordinates (row, column), and back.
+    profile : ndarray of float32, shape (2, steps)
+        Height of a disk along its radius, and how steeply it falls; no steps for a flat disk with a smooth edge.
     window_span : ndarray of int64
         Half widths of the rows of the window of a fit.
     window : ndarray of float32, shape (2, pixels)
@@ -92,6 +96,7 @@ class Look(NamedTuple):
     reach: float
     to_circle: NDArray[np.float64]
     to_ellipse: NDArray[np.float64]
+    profile: NDArray[np.float32]
     window_span: NDArray[np.int64]
     window: NDArray[np.float32]
     clear: NDArray[np.bool_]
@@ -133,6 +138,7 @@ def make_look(
     to_ellipse: NDArray[np.float64],
     center: NDArray[np.float64],
     known: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+    profile: NDArray[np.float32] | None = None,
 ) -> Look:
     """Return what is looked for, from checked parameters."""
     inner_span, outer_span = half_widths(radius + INNER_MARGIN_PX), half_widths(radius * OUTER_RADII)
@@ -171,10 +177,11 @@ def make_look(
         center,
         radius,
         EDGE_PX,
-        electrons_per_height(radius),
+        electrons_per_height(radius) if profile is None else np.pi * radius**2,
         reach,
         np.linalg.inv(to_ellipse),
         to_ellipse,
+        np.zeros((2, 0), np.float32) if profile is None else profile,
         span,
         window,
         _pixels(valid, span) == len(y),
