@@ -36,7 +36,9 @@ def gold() -> Phase:
 def save(figure: Figure, name: str) -> None:
     """Write a picture with few colours, which is small."""
     figure.savefig(FOLDER / name, dpi=80)
-    Image.open(FOLDER / name).convert("RGB").quantize(96).save(FOLDER / name, optimize=True)
+    Image.open(FOLDER / name).convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE).save(
+        FOLDER / name, optimize=True
+    )
 
 
 def specimen(shape: tuple[int, int]) -> NDArray[np.int64]:

@@ -9,6 +9,8 @@ from numba import njit
 
 UNIT = 1 << 14
 """What a weight of one is as an integer: the sum of the products of two unit vectors stays within 32 bits."""
+MOST = 7.99
+"""Largest bound of a correlation: what 32 bits hold."""
 BLOCK = 64
 """Scores of which the largest is kept."""
 
@@ -153,7 +155,7 @@ def bound_scores(radius, azimuth, weight, ring, tolerance, groups, bounds):
             k = number[g]
             by_disk, by_spot = total[g] * disks[k, 0] * most[k], strongest[g] * disks[k, 1] * crowd[g]
             bound += min(by_disk, by_spot, norm[g] * disks[k, 2] * math.sqrt(crowd[g] * most[k]))
-        bounds[t] = math.ceil((1.001 * bound + 1e-3) * UNIT * UNIT) if bound > 0 else 0
+        bounds[t] = math.ceil(min(1.001 * bound + 1e-3, MOST) * UNIT * UNIT) if bound > 0 else 0
 
 
 @njit(cache=True, nogil=True)

@@ -35,7 +35,8 @@ class MoireStrain:
         Standard error of a component of the strain: root mean square of those of exx, eyy and exy.
     component_sigma : ndarray of float64, shape (y, x, 4)
         Standard errors of exx, eyy, exy and rotation, from the noise of the image near the fringes' frequencies.
-        Neighbouring pixels share them: the maps are smooth over `smoothing_px`.
+        Neighbouring pixels share them: the maps are smooth over `smoothing_px`. That a strain which changes within the
+        window is smoothed is not in them.
     amplitude : ndarray of float64, shape (2, y, x)
         Amplitude of both sets of fringes, in units of the image.
     fringes : ndarray of float64, shape (2, 2)
