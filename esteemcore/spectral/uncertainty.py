@@ -102,7 +102,7 @@ def uncertainty(
     draws : int, optional
         Sets of data that are drawn. Default: 20, or none with ``method="blu"``, whose posterior tells the noise.
     repeats : int, optional
-        Runs with other seeds; 0 for none. Default: 3.
+        Runs with other seeds; 0 for none. Default: 3, or none with ``method="blu"``, whose chains start apart.
     methods : sequence of str, optional
         Other methods. Default: those of nmf, spa and mvsa that suit the data. They need `draws`.
     posterior : bool, optional
@@ -148,7 +148,8 @@ def uncertainty(
     drawn = _draws(draws, stated.method)
     others = _others(stated, methods, drawn)
     sampled = stated.method != "blu" and _sampled(stated, posterior)
-    repeats = REPEATS if repeats is None else checks.integer("repeats", repeats, minimum=0)
+    usual = 0 if stated.method == "blu" else REPEATS
+    repeats = usual if repeats is None else checks.integer("repeats", repeats, minimum=0)
     compared = min(COMPARED, drawn)
     total = 1 + repeats + drawn + len(others) * (1 + compared) + POSTERIOR_STEPS * sampled
     work = _Work(Progress(total, progress, cancel), total, progress)

@@ -231,7 +231,7 @@ def test_causes_add_up(rng, short_chains) -> None:
 
 def test_bayesian_unmixing_has_its_own_posterior(rng, short_chains) -> None:
     counts = rng.poisson(8 * np.ones((8, 8, 1)) * phases(rng, 1, 20)[0])
-    sure = spectral.uncertainty(counts, 1, "blu", repeats=0)
+    sure = spectral.uncertainty(counts, 1, "blu")
     alone = spectral.unmix(counts, 1, "blu")
     assert set(sure.parts) == {"posterior"}
     assert not sure.agreement
