@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import threading
 from typing import Any
 
@@ -14,22 +13,20 @@ from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
 from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import Provenance, record
-from esteemcore.lowrank.operators import is_sparse, sums
-from esteemcore.spectral import _rank_tests
-from esteemcore.spectral._binning import binned
-from esteemcore.spectral._rank_tests import Scree
-from esteemcore.spectral._spectra import Spectra, held, spectra_of
+from esteemcore.lowrank.operators import is_sparse
+from esteemcore.spectral import _rank_counts, _rank_unknown
+from esteemcore.spectral._rank_levels import Level, level_matrix, levels_of
+from esteemcore.spectral._rank_model import NoiseModel, in_counts, noise_model
+from esteemcore.spectral._rank_tests import Scree, Step
+from esteemcore.spectral._spectra import held, spectra_of
 
 METHODS = ("parallel", "marchenko_pastur", "gavish_donoho", "elbow")
-
-SURE, DOUBTFUL = 4.5, 3.0
-"""Standard deviations from which a component in held-out events is taken as there, and as perhaps there."""
 
 LEAST_EVENTS = 100
 """Fewer events than this tell nothing about components."""
 
-MATRIX_ENTRIES = 4_000_000
-"""A dense matrix of more entries is binned further."""
+PARTS = 8
+"""Steps of each level, about."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -39,10 +36,11 @@ class Rank:
     Attributes
     ----------
     n : int or None
-        Components above noise, the mean spectrum included; None where it cannot be told.
+        Components above noise that more than one pixel has, the mean spectrum included; None where it cannot be told.
     at_least : int
         Components that are surely above noise, by parallel analysis whatever `method` says: its number where that can
-        be told. Where it cannot there may be more; 0 if the data are too few to show any.
+        be told. Where it cannot there may be more; no more than `max_components` are looked for. 0 if the data are too
+        few to show any, or their noise is not understood.
     curve : ndarray of float64, shape (r,)
         Scree: variance along each component in units of the noise of one channel, falling.
     noise_curve : ndarray of float64, shape (r,)
@@ -59,7 +57,8 @@ class Rank:
     bins : tuple of int
         ``(pixels, channels)``: side of the blocks of pixels, and channels, that were added up for `curve`.
     methods : dict of str to int or None
-        What each method says, by name.
+        What each method says, by name; all but ``"parallel"`` of single pixels (many of them at random where there are
+        too many), and of 512 channels at most.
     provenance : Provenance
     """
 
@@ -82,6 +81,8 @@ def estimate_rank(
     *,
     noise: str = "auto",
     sigma: float | None = None,
+    gain: float = 1.0,
+    readout_sigma: float = 0.0,
     mask: ArrayLike | None = None,
     max_components: int = 12,
     seed: int = 0,
@@ -96,21 +97,30 @@ def estimate_rank(
     component of counts must besides be present in events held back when it was found. Halves of thinned counts are
     independent, so this holds whatever the true rates are; a rare phase with many counts, whose noise the weights do
     not make equal, adds no false components. Other data: each pixel and channel is scaled to noise of variance 1
-    [2]_, estimated from what the components leave.
+    [2]_, estimated from what the components leave, which must be white: independent from pixel to pixel and from
+    channel to channel. What stands in one pixel only, as a spike does, is no component.
+
+    Single pixels are always looked at; of an image of more than 4 million bins, as many of its pixels, chosen at
+    random. More than 512 channels are added up to 512 or fewer.
 
     Parameters
     ----------
     si : array_like, lazy array (Dask, h5py, zarr) or SparseSI, shape (y, x, energy)
         Counts or other real numbers.
     method : {"parallel", "marchenko_pastur", "gavish_donoho", "elbow"}
-        The one that `Rank.n` reports; all are in `Rank.methods`. The others look at the scree without binning:
+        The one that `Rank.n` reports; all are in `Rank.methods`. The others look at the scree of single pixels:
         the edge of noise of variance 1 [3]_, the optimal hard threshold [4]_, and the corner of the logarithmic curve.
         They are for comparison: each fails on some of the data that the first one reads rightly.
     noise : {"auto", "poisson", "gaussian"}
         ``"poisson"``: whole counts. ``"gaussian"``: with `sigma`, or with variances estimated by pixel and channel.
-        ``"auto"``: counts if all values are whole, none below zero, and their scatter fits.
+        ``"auto"``: counts if all values are whole, none below zero, and their scatter fits, as they are or divided by
+        what all have in common.
     sigma : float, optional
         Standard deviation of the noise, the same everywhere, for ``noise="gaussian"``.
+    gain : float
+        Values per count: they are divided by it.
+    readout_sigma : float
+        Noise of the camera beside that of counts; above zero, the noise is estimated.
     mask : array_like of bool, shape (y, x), optional
         True for the pixels that take part.
     max_components : int
@@ -123,13 +133,15 @@ def estimate_rank(
     Returns
     -------
     Rank
-        `Rank.n` is None with the reason where there are too few events, pixels or channels, or where a component is on
-        the verge.
+        `Rank.n` is None with the reason where there are too few events, pixels or channels, where a component is on the
+        verge, where there are `max_components` or more, or where there is no noise, or none that is understood.
 
     Raises
     ------
     ParameterError
         If the data are no spectrum image of finite numbers, or no counts though ``noise="poisson"``.
+    CancelledError
+        If `cancel` was set.
 
     References
     ----------
@@ -154,31 +166,34 @@ def estimate_rank(
         sigma = checks.positive("sigma", sigma)
         if noise != "gaussian":
             raise ParameterError(f"sigma is given but noise is {noise!r}; it belongs to noise='gaussian'")
+    gain, readout_sigma = checks.positive("gain", gain), checks.not_negative("readout_sigma", readout_sigma)
+    seed = checks.integer("seed", seed, minimum=0)
     spectra = held(spectra_of(si, mask))
-    rng = np.random.default_rng(checks.integer("seed", seed, minimum=0))
-    levels = _levels(spectra)
-    work = Progress(len(levels) + 1, progress, cancel)
-    finest, filled = _level(spectra, levels[0])
+    rng = np.random.default_rng(seed)
+    levels = levels_of(spectra)
+    work = Progress(PARTS * len(levels) + 1, progress, cancel)
+    work.step(0)
+    finest, filled = level_matrix(spectra, levels[0], seed)
     work.step()
-    model = _noise_model(finest, noise, sigma)
+    model = noise_model(finest, noise, sigma, gain, readout_sigma)
     screes: list[Scree] = []
     small = _too_little(finest, model)
-    for number, bins in enumerate(levels if not small else levels[:1]):
-        matrix, pixels = (finest, filled) if number == 0 else _level(spectra, bins)
-        screes.append(_scree(matrix, pixels, model, sigma, bins, most, rng))
-        work.step()
+    for number, level in enumerate(levels if not small else levels[:1]):
+        matrix, pixels = (finest, filled) if number == 0 else level_matrix(spectra, level, seed)
+        screes.append(_scree(matrix, pixels, model, sigma, level, most, rng, work.step))
     if not screes[0].values.any():
         small = "all values are zero"
-    n, sure, best, reason = (None, 0, 0, small) if small else _decide(screes, levels, model, most)
+    n, sure, best, reason = (None, 0, 0, small) if small else _decide(screes, levels, most)
     methods = {"parallel": n, **({} if small else _other_methods(screes[0]))}
     methods = {name: methods.get(name) for name in METHODS}
     if method != "parallel":
         n, best = methods[method], 0
-        reason = small or f"{n} by the method {method!r}, without binning; parallel analysis says {methods['parallel']}"
+        reason = small or f"{n} by the method {method!r} of {levels[0]}; parallel analysis says {methods['parallel']}"
     scree = screes[best]
     work.finish()
     parameters = {
-        "method": method, "noise": noise, "sigma": sigma, "mask": mask, "max_components": max_components,
+        "method": method, "noise": noise, "sigma": sigma, "gain": gain, "readout_sigma": readout_sigma, "mask": mask,
+        "max_components": max_components,
     }  # fmt: skip
     return Rank(
         n=n,
@@ -188,112 +203,73 @@ def estimate_rank(
         threshold=scree.edge**2 / scree.shape[0],
         scores=scree.scores,
         reason=reason,
-        noise=model,
-        bins=levels[best],
+        noise=model.name,
+        bins=(levels[best].pixels, levels[best].channels),
         methods=methods,
         provenance=record("spectral.estimate_rank", parameters, seed=seed, input_digest=spectra.digest),
     )
 
 
-def _levels(spectra: Spectra) -> list[tuple[int, int]]:
-    """Return the bin widths, pixels and channels, from fine to coarse."""
-    n, channels = spectra.matrix.shape
-    levels: list[tuple[int, int]] = []
-    for pixels in (1, 2, 4, 8, 16, 32):
-        energy = max(1, math.ceil(channels / (512 if pixels < 4 else 256)))
-        blocks = n / pixels**2
-        affordable = spectra.sparse or blocks * channels / energy <= MATRIX_ENTRIES
-        if affordable and (not levels or (pixels <= 4 and blocks >= 64)):
-            levels.append((pixels, energy))
-    return levels or [(32, max(1, math.ceil(channels / 256)))]
-
-
-def _level(spectra: Spectra, bins: tuple[int, int]) -> tuple[Any, NDArray[np.float64]]:
-    matrix, filled = binned(spectra, *bins)
-    if not is_sparse(matrix) and np.count_nonzero(matrix) < 0.1 * matrix.size:
-        import scipy.sparse
-
-        matrix = scipy.sparse.csr_array(matrix)
-    return matrix, filled
-
-
-def _noise_model(matrix: Any, noise: str, sigma: float | None) -> str:
-    """Return ``"poisson"``, ``"gaussian"`` or ``"estimated"``."""
-    _, _, lowest = sums(matrix)  # refuses NaN
-    values = matrix.data if is_sparse(matrix) else matrix
-    whole = lowest >= 0 and bool((values == np.rint(values)).all())
-    if noise == "poisson" and not whole:
-        what = f"values down to {lowest:g}" if lowest < 0 else "fractions"
-        raise ParameterError(f"the data hold {what}, which counts cannot be; use noise='gaussian' or 'auto'")
-    if noise == "gaussian":
-        return "estimated" if sigma is None else "gaussian"
-    if noise == "auto" and whole and not is_sparse(matrix) and float(matrix.mean()) > 0.2:
-        whole = 0.8 < _rank_tests.dispersion(matrix, 12) < 1.25
-    return "poisson" if whole else "estimated"
-
-
-def _too_little(matrix: Any, model: str) -> str:
+def _too_little(matrix: Any, model: NoiseModel) -> str:
     """Return why the data cannot tell, or nothing."""
     n, m = matrix.shape
-    least = 4 if model != "estimated" else 16
+    least = 4 if model.name != "estimated" else 16
     if min(n, m) < least:
         return f"cannot be told: {n} pixels and {m} channels; at least {least} of each are needed"
-    if model == "poisson" and (events := float(matrix.sum())) < LEAST_EVENTS:
+    if model.name == "poisson" and (events := float(matrix.sum()) / model.unit) < LEAST_EVENTS:
         return f"cannot be told: {events:.0f} events in all; at least {LEAST_EVENTS} are needed"
+    if model.doubt:
+        return f"cannot be told: {model.doubt}; give gain and readout_sigma, or noise='gaussian'"
     return ""
 
 
 def _scree(
     matrix: Any,
     pixels: NDArray[np.float64],
-    model: str,
+    model: NoiseModel,
     sigma: float | None,
-    bins: tuple[int, int],
+    level: Level,
     most: int,
     rng: np.random.Generator,
+    step: Step,
 ) -> Scree:
-    if model == "poisson":
-        return _rank_tests.scree_of_counts(matrix, most + 1, rng)
+    if model.name == "poisson":
+        return _rank_counts.scree_of_counts(in_counts(matrix, model.unit), most, rng, step)
     dense = matrix.toarray() if is_sparse(matrix) else matrix
     dense = dense / np.sqrt(pixels)[:, None]
-    if model == "estimated":
-        return _rank_tests.scree_of_unknown(dense, most, rng)
-    return _rank_tests.scree_of_white(dense / ((sigma or 1.0) * np.sqrt(bins[1])), rng)
+    if model.name == "estimated":
+        return _rank_unknown.scree_of_unknown(dense, rng, step)
+    return _rank_unknown.scree_of_white(dense / ((sigma or 1.0) * np.sqrt(level.channels)), rng, step)
 
 
-def _decide(
-    screes: list[Scree], levels: list[tuple[int, int]], model: str, most: int
-) -> tuple[int | None, int, int, str]:
+def _decide(screes: list[Scree], levels: list[Level], most: int) -> tuple[int | None, int, int, str]:
     """Return the number of components, how many there are at least, the level that shows it, and the reason."""
-    if model == "poisson":
-        found = [_of_counts(scree) for scree in screes]
-    else:
-        margin = _rank_tests.MARGIN if model == "estimated" else 1.0
-        found = [_rank_tests.standing_out(scree.values, margin * scree.edge) for scree in screes]
-    n = max(found)
-    best = max(range(len(screes)), key=lambda i: (found[i], screes[i].values[n - 1] / screes[i].edge if n else 0))
-    scree, bins = screes[best], levels[best]
-    where = f"at bins of {bins[0]} x {bins[0]} pixels and {bins[1]} channel{'s' if bins[1] > 1 else ''}"
+    sure = [i for i, scree in enumerate(screes) if scree.sure]
+    if not sure:
+        return None, 0, 0, f"cannot be told: {screes[0].doubt}"
+    best = max(sure, key=lambda i: (screes[i].found, _strength(screes[i])))
+    scree, n, where = screes[best], screes[best].found, f"at {levels[best]}"
+    left_out = max(screes[i].alone for i in sure)
+    spots = "a pixel or block that alone has" if left_out == 1 else f"{left_out} pixels or blocks that alone have"
+    alone = f"; without {spots} what no other has, such as spikes" if left_out else ""
     if n >= most:
-        return None, n, best, f"cannot be told: at least {n} components stand above noise; raise max_components"
-    if model == "poisson":
-        for level, k in zip(screes, found, strict=True):
-            if k == n and len(level.scores) > n and level.scores[n] > DOUBTFUL:
-                words = f"{n} components stand above noise {where}, and another one is on the verge"
-                return None, n, best, f"cannot be told: {words} ({level.scores[n]:.1f} standard deviations)"
+        words = f"at least {most} components stand above noise {where}{alone}; raise max_components"
+        return None, most, best, f"cannot be told: {words}"
+    doubts = [screes[i].doubt for i in sure if screes[i].found == n and screes[i].doubt]
+    if doubts:
+        return None, n, best, f"cannot be told: {n} components stand above noise {where}, and {doubts[0]}{alone}"
     if n == 0:
-        return 0, 0, best, f"no component stands above noise {where}"
-    weakest = (scree.values[n - 1] / scree.edge) ** 2
-    reason = f"{n} stand above noise {where}; the weakest has {weakest:.3g} times the largest variance that noise makes"
-    if len(scree.scores) >= n and n:
+        return 0, 0, best, f"no component stands above noise {where}{alone}"
+    reason = f"{n} stand above noise {where}; the weakest has {_strength(scree):.3g} times the largest variance that "
+    reason += "noise makes"
+    if len(scree.scores) >= n:
         reason += f", and {scree.scores[n - 1]:.1f} standard deviations in events that did not help to find it"
-    return n, n, best, reason
+    return n, n, best, reason + alone
 
 
-def _of_counts(scree: Scree) -> int:
-    """Return how many leading components are above the permuted events and in the held-out ones."""
-    there = (scree.scores > SURE) & (scree.values[: len(scree.scores)] > scree.edge)
-    return int(there.argmin()) if not there.all() else len(there)
+def _strength(scree: Scree) -> float:
+    """Return the variance of the weakest component over the largest of noise."""
+    return float((scree.values[scree.found - 1] / scree.edge) ** 2) if scree.found else 0.0
 
 
 def _other_methods(scree: Scree) -> dict[str, int | None]:

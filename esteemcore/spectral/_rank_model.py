@@ -1,0 +1,96 @@
+"""Whether data are counts, in which unit, or what their noise is instead."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from esteemcore._core.errors import ParameterError
+from esteemcore.lowrank.operators import is_sparse, sums
+from esteemcore.spectral._rank_tests import dispersion
+
+TOLERANCE = (0.8, 1.25)
+"""Whole numbers are counts if their variance over their mean, when a few components are taken off, is within these."""
+
+COMPONENTS, EVENTS_EACH = 12, 200
+"""Components that are taken off for that at most, and the events that each needs, not to take noise with it."""
+
+LARGEST = 1e100
+"""Squares of larger values are no numbers any more."""
+
+
+class NoiseModel(NamedTuple):
+    """Name of the model, what one count is in the units of the data, and why the model cannot be right, if so."""
+
+    name: str
+    unit: float
+    doubt: str = ""
+
+
+def noise_model(
+    matrix: Any, noise: str, sigma: float | None = None, gain: float = 1.0, readout_sigma: float = 0.0
+) -> NoiseModel:
+    """Return the model of the noise: ``"poisson"``, ``"gaussian"`` (given sigma) or ``"estimated"``.
+
+    Counts have a variance that is their mean; values of a gain g have one of g times the mean. So whole numbers of
+    which the scatter is not that of counts are counts times their greatest common divisor, if that makes it fit.
+    """
+    _, _, lowest = sums(matrix)  # refuses NaN
+    values = matrix.data if is_sparse(matrix) else matrix
+    largest = max(float(values.max(initial=0)), -float(values.min(initial=0)))
+    if largest > LARGEST:
+        raise ParameterError(f"the data hold values up to {largest:g}; expected less than {LARGEST:g}")
+    if noise == "gaussian":
+        return NoiseModel("estimated" if sigma is None else "gaussian", 1.0)
+    if readout_sigma > 0:
+        return NoiseModel("estimated", 1.0)
+    whole = lowest >= 0 and _whole(values, gain)
+    if noise == "poisson" and not whole:
+        what = f"values down to {lowest:g}" if lowest < 0 else "fractions" if gain == 1 else f"no multiples of {gain:g}"
+        raise ParameterError(f"the data hold {what}, which counts cannot be; use noise='gaussian' or 'auto'")
+    if not whole:
+        return NoiseModel("estimated", 1.0)
+    scatter = _scatter(matrix, gain)
+    if _fits(scatter):
+        return NoiseModel("poisson", gain)
+    if noise == "poisson":
+        return NoiseModel(
+            "poisson", gain, f"the noise is not that of counts but has {scatter:.3g} times their variance"
+        )
+    unit = float(np.gcd.reduce(np.rint(values[values > 0] if not is_sparse(matrix) else values).astype(np.int64)))
+    if gain == 1 and unit > 1 and _fits(_scatter(matrix, unit)):
+        return NoiseModel("poisson", unit)
+    return NoiseModel("estimated", 1.0)
+
+
+def in_counts(matrix: Any, unit: float) -> Any:
+    """Return values as whole counts of a unit."""
+    if unit == 1:
+        return matrix
+    counts = matrix / unit
+    if is_sparse(counts):
+        counts.data = np.rint(counts.data)
+        return counts
+    return np.rint(counts)
+
+
+def _whole(values: NDArray[Any], gain: float) -> bool:
+    """Return whether values are whole counts times the gain; whole numbers may have been rounded after that."""
+    counts = values / gain if gain != 1 else values
+    off = np.abs(counts - np.rint(counts)).max(initial=0)
+    rounded = gain > 1 and bool((values == np.rint(values)).all())
+    return bool(off <= (0.5 / gain if rounded else 0.0) + (1e-6 if gain != 1 else 0.0))
+
+
+def _scatter(matrix: Any, unit: float) -> float:
+    """Return the variance over the mean, of counts 1; of too few of them, which tell nothing, 1 as well."""
+    events = float(matrix.sum()) / unit
+    if not events or min(matrix.shape) < 4:
+        return 1.0
+    return dispersion(in_counts(matrix, unit), min(COMPONENTS, int(events / EVENTS_EACH)))
+
+
+def _fits(scatter: float) -> bool:
+    return TOLERANCE[0] < scatter < TOLERANCE[1]
