@@ -67,7 +67,7 @@ def lines(found: diffraction.Classes) -> list[str]:
     """Return what was found, line by line."""
     text = [f"{len(found)} classes: {found.reason}"]
     for c, (kind, area) in enumerate(zip(found.kinds, found.areas, strict=True)):
-        sure = found.confidence[found.labels == c].mean()
+        sure = found.confidence[found.labels == c].mean() if area else 0.0
         text.append(f"class {c}: {kind}, {area} positions, mean confidence {sure:.2f}")
     if np.isfinite(found.agreement):
         text.append(f"classes by Bragg disks agree to {found.agreement:.3f} (adjusted Rand index)")
@@ -84,6 +84,7 @@ def signals(found: diffraction.Classes) -> dict[str, io.Signal]:
     return {
         "labels": io.Signal(found.labels.astype(np.int32), scan),
         "confidence": io.Signal(found.confidence.astype(np.float32), scan),
+        "unexplained": io.Signal(found.unexplained.astype(np.float32), scan),
         "labels_by_disks": io.Signal(found.other.astype(np.int32), scan),
         "fractions": io.Signal(found.fractions.astype(np.float32), (io.Axis("class", n), *scan)),
         "patterns": io.Signal(found.patterns, (io.Axis("class", n), *detector), metadata={"unit": "counts per frame"}),

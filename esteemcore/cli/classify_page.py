@@ -25,8 +25,13 @@ def report(found: diffraction.Classes, source: str) -> Page:
     agreement = "too few disks" if np.isnan(found.agreement) else f"adjusted Rand index {found.agreement:.3f}"
     page.heading("Maps")
     page.pictures([
-        (class_map(found.labels, colors), "Classes", "each position by its most likely class; blue: empty frames"),
+        (class_map(found.labels, colors), "Classes", "each position by its most likely class; blue: none"),
         (gray(found.confidence, black_white=(0, 1)), "Confidence", "black 0, white 1; mixed positions are dark"),
+        (
+            gray(found.unexplained, black_white=(0, 1)),
+            "Unexplained",
+            "part of the pattern that no class explains; black 0, white 1",
+        ),
         (class_map(found.other, colors), "By Bragg disks alone", f"{agreement}; blue: not told"),
         (gray(found.agreed.astype(float), black_white=(0, 1)), "Agreement", "white where both ways agree"),
     ])  # fmt: skip

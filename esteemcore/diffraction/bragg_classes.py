@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
 from esteemcore.diffraction.amorphous import SECTORS, TEXTURE, profile_likeness
-from esteemcore.diffraction.patterns import Binned
+from esteemcore.diffraction.patterns import Binned, cells
 from esteemcore.diffraction.table import DiskTable, bragg_vector_map
 
 FINE = 2
@@ -122,21 +122,10 @@ def _by_reflections(soft: NDArray[np.float64], features: sparse.csr_array, seed:
     return result
 
 
-def _cells(data: Binned, radius: float) -> tuple[NDArray[np.int64], int]:
-    """Return ring and sector of each bin as one number, -1 beyond the rings, and the number of rings."""
-    r = np.hypot(*data.center.T)
-    first, width = 1.5 * radius + 1, max(1.6 * radius, 2.0 * data.size)
-    reach = min(*-data.center.min(axis=0), *data.center.max(axis=0))
-    rings = max(1, int((reach - first) // width))
-    ring = np.floor((r - first) / width).astype(np.int64)
-    sector = np.floor((np.arctan2(*data.center.T) / (2 * np.pi) + 0.5) * SECTORS).astype(np.int64) % SECTORS
-    return np.where((ring >= 0) & (ring < rings), ring * SECTORS + sector, -1), rings
-
-
 def _without_texture(data: Binned, radius: float) -> NDArray[np.bool_]:
     """Return where the counts of the neighbourhood are the same all round the beam, within their noise."""
     ny, nx = data.scan_shape
-    cell, rings = _cells(data, radius)
+    cell, rings = cells(data, radius)
     used = np.flatnonzero(cell >= 0)
     pick = sparse.csr_array((np.ones(len(used)), (used, cell[used])), shape=(len(cell), rings * SECTORS))
     counts = np.empty((ny * nx, rings * SECTORS))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 from esteemcore.diffraction.grains import Grouping
 from esteemcore.diffraction.order import ENOUGH, Curve
 from esteemcore.diffraction.patterns import Binned
@@ -29,8 +32,6 @@ def reason(curve: Curve, grouping: Grouping, asked: int | None) -> str:
 def notes(data: Binned, grouping: Grouping, asked: int | None, second_way: bool, agreement: float) -> list[str]:
     """Say what is doubtful about the data or the classes."""
     text = []
-    if data.empty.any():
-        text.append(f"{int(data.empty.sum())} of {len(data.empty)} frames are empty: their label is -1")
     electrons = data.total() / max(int((~data.empty).sum()), 1)
     if electrons < 10:
         text.append(f"only {electrons:.1f} electrons per frame lie outside the beam: classes rest on their neighbours")
@@ -43,3 +44,21 @@ def notes(data: Binned, grouping: Grouping, asked: int | None, second_way: bool,
     elif second_way and agreement < 0.7:
         text.append(f"the Bragg disks give other classes (adjusted Rand index {agreement:.2f}): look at both maps")
     return text
+
+
+def without_class(empty: NDArray[np.bool_], foreign: NDArray[np.bool_], beam: NDArray[np.bool_]) -> tuple[str, ...]:
+    """Say how many positions have no class, and why."""
+    text = []
+    if empty.any():
+        text.append(f"{int(empty.sum())} of {len(empty)} frames are empty outside the beam: their label is -1")
+    if beam.any():
+        text.append(
+            f"{int(beam.sum())} of {len(beam)} positions have less than a tenth of the counts of their class outside "
+            "the beam, as in vacuum: their label is -1"
+        )
+    if foreign.any():
+        text.append(
+            f"{int(foreign.sum())} of {len(foreign)} positions look like none of the classes, too few of a kind to be "
+            "one: their label is -1"
+        )
+    return tuple(text)

@@ -23,15 +23,15 @@ class Classes:
     Attributes
     ----------
     labels : ndarray of int64, shape (y, x)
-        Class of each position; -1 where the frame is empty.
+        Class of each position; -1 where nothing but the beam is seen, or what looks like none of the classes.
     confidence : ndarray of float64, shape (y, x)
         Posterior probability of the class times the part that it has of the two largest fractions: 1 for a position
-        that is surely and wholly of its class, 0.5 where two classes are mixed in equal parts.
+        that is surely and wholly of its class, 0.5 where two classes are mixed in equal parts, 0 where there is none.
     patterns : ndarray of float64, shape (n, ky, kx)
         Mean counts per frame of each class, moved back by the descan to `Descan.reference`; NaN where no frame of the
         class has pixels.
     fractions : ndarray of float64, shape (n, y, x)
-        Share of each class in each position; they add up to 1, and are NaN where the frame is empty.
+        Share of each class in each position; they add up to 1, and are NaN where there is no class.
     agreement : float
         Adjusted Rand index between the classes and those that Bragg disks alone give (`other`): 1 for the same, 0 for
         no more than chance; NaN where there are too few disks to tell.
@@ -42,8 +42,12 @@ class Classes:
         there are too few disks, numbers from n on are classes that only the disks show.
     agreed : ndarray of bool, shape (y, x)
         Where both ways give the same class.
+    unexplained : ndarray of float64, shape (y, x)
+        Part of the squared pattern of each position that no mixture of the classes explains, without that of noise:
+        near 0, up to 0.4 in bent grains; from 0.5 on, beyond its error, the position has no class. NaN where nothing
+        but the beam is seen.
     texture : ndarray of float64, shape (n,)
-        Squared relative variation of the pattern round the beam; amorphous below 0.05.
+        Squared relative variation of the pattern round the beam; amorphous below 0.05, within two standard errors.
     profiles : ndarray of float64, shape (n, r)
         Counts per frame and pixel against the distance from the beam in steps of 1 px, along circles of the specimen
         where the ellipse of the detector is known.
@@ -71,6 +75,7 @@ class Classes:
     kinds: tuple[str, ...]
     other: NDArray[np.int64]
     agreed: NDArray[np.bool_]
+    unexplained: NDArray[np.float64]
     texture: NDArray[np.float64]
     profiles: NDArray[np.float64]
     curve: NDArray[np.float64]

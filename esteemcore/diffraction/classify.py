@@ -17,6 +17,7 @@ from esteemcore._core.provenance import digest, record
 from esteemcore.diffraction import class_words
 from esteemcore.diffraction.amorphous import radial_profile, texture
 from esteemcore.diffraction.bragg_classes import bragg_classes, bragg_features
+from esteemcore.diffraction.class_doubt import bare, confidence, unlike
 from esteemcore.diffraction.classes import KINDS, Classes
 from esteemcore.diffraction.counts import Counts
 from esteemcore.diffraction.descan import Descan, checked_radius, descan_of
@@ -26,7 +27,7 @@ from esteemcore.diffraction.grains import Evidence, Grouping, evidence, group
 from esteemcore.diffraction.mixture import Mixture, features, settle
 from esteemcore.diffraction.order import ENOUGH, STEPS, Curve, best_of, held_out
 from esteemcore.diffraction.patterns import Binned, bin_size, binned, sums
-from esteemcore.diffraction.shares import fractions
+from esteemcore.diffraction.shares import fit_shares
 from esteemcore.diffraction.table import DiskTable
 
 MOST = 96
@@ -150,10 +151,12 @@ def classify(
     share, of = found.mixture.share, found.grouping.of
     n = found.grouping.n
     posterior = share @ np.eye(n, dtype=np.float32)[of]
-    parts = fractions(data, found.seen.rates, of, n, share)
+    shares = fit_shares(data, found.seen.rates, of, n, share, radius)
     steps.step(2)
     labels = np.where(data.empty, -1, posterior.argmax(axis=1))
-    parts[data.empty] = np.nan
+    foreign, beam = unlike(shares) & ~data.empty, bare(data, labels)
+    labels[foreign | beam] = -1
+    parts = np.where(labels[:, None] >= 0, shares.fractions, np.nan)
     total, covered = sums(counts, descan, np.where(posterior.max(axis=1) > 0.9, labels, -1), n)
     steps.step(2)
     given = None if ellipse is None else (ellipse.ratio, ellipse.angle_deg)
@@ -166,6 +169,7 @@ def classify(
     steps.finish()
     other, agreement = _compared(labels, other, n)
     notes = (*descan.notes, *class_words.notes(data, found.grouping, n_classes, second_way, agreement))
+    notes += class_words.without_class(data.empty, foreign & ~beam, beam)
     shape = counts.spec.scan_shape
     along = None if ellipse is None else np.linalg.inv(ellipse.matrix)
     profiles = [radial_profile(t, c, descan.reference, along)[0] for t, c in zip(total, covered, strict=True)]
@@ -178,13 +182,14 @@ def classify(
     }
     return Classes(
         labels.reshape(shape),
-        _confidence(posterior, parts, labels).reshape(shape),
+        confidence(posterior, parts, labels).reshape(shape),
         np.divide(total, covered, out=np.full(total.shape, np.nan), where=covered > 0),
         np.ascontiguousarray(parts.T).reshape(n, *shape),
         agreement,
         kinds,
         other.reshape(shape),
         ((labels == other) & (labels >= 0)).reshape(shape),
+        np.where(data.empty, np.nan, shares.unexplained).reshape(shape),
         np.array([texture(t, descan.reference, radius)[0] for t in total]),
         np.array(profiles),
         np.stack([curve.components, curve.gain, curve.sigma], axis=1).astype(np.float64),
@@ -284,15 +289,3 @@ def _compared(labels: NDArray[np.int64], other: NDArray[np.int64], n: int) -> tu
     number[theirs] = ours
     number[number < 0] = n + np.arange(int((number < 0).sum()))
     return np.where(other >= 0, number[other], -1), float(adjusted_rand_score(labels[both], other[both]))
-
-
-def _confidence(posterior: NDArray[Any], parts: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return posterior times the part of the label's class in the two largest fractions; 0 for empty frames."""
-    positions = np.arange(len(labels))
-    chosen = np.maximum(labels, 0)
-    own = np.nan_to_num(parts)[positions, chosen]
-    others = np.nan_to_num(parts)
-    others[positions, chosen] = 0
-    rival = others.max(axis=1)
-    part = np.divide(own, own + rival, out=np.zeros(len(labels)), where=own + rival > 0)
-    return np.where(labels >= 0, np.clip(posterior[positions, chosen] * part, 0, 1), 0.0)

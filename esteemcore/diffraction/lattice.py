@@ -133,7 +133,7 @@ class Lattices:
     covariance : ndarray of float64, shape (positions, 2, 2)
         Of the two basis vectors, the same along rows and columns.
     excess : ndarray of float64, shape (positions,)
-        By how much the residuals are larger than the errors say, 1 at least.
+        By how much the residuals are larger than the errors say, of all positions together 1 at least.
     """
 
     origin: Floats
@@ -226,4 +226,4 @@ def _excess(frame: NDArray[np.int64], relative: Floats, sure: NDArray[np.bool_],
     sorted_ = np.append(squared[order], usual)
     lower, upper = first + np.maximum(number - 1, 0) // 2, first + number // 2
     own = np.where(number > 0, 0.5 * (sorted_[np.minimum(lower, len(sorted_) - 1)] + sorted_[upper]), usual)
-    return np.sqrt(np.maximum((number * own + USUAL_DISKS * usual) / (number + USUAL_DISKS), 1.0))
+    return np.sqrt((number * own + USUAL_DISKS * usual) / (number + USUAL_DISKS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esteemcore._core.errors import ParameterError
+from esteemcore.diffraction.amorphous import SECTORS
 from esteemcore.diffraction.counts import Counts
 from esteemcore.diffraction.descan import Descan
 
 ROWS = 4096
 """Positions whose binned counts are real numbers at the same time."""
+
+BY_CHANCE = 1e-3
+"""Frames of a whole scan, on average, that have no counts outside the beam by chance."""
 
 SCARCE = 60.0
 """Mean counts outside the beam per frame, below which bins are made larger."""
@@ -35,7 +40,7 @@ class Binned:
     center : ndarray of float64, shape (bins, 2)
         Middle of each bin (row, column) in px, relative to the beam.
     empty : ndarray of bool, shape (positions,)
-        Frames without any count, the direct beam included.
+        Frames without any count outside the direct beam where that is no chance, or with none at all.
     """
 
     counts: NDArray[Any]
@@ -95,7 +100,22 @@ def binned(counts: Counts, descan: Descan, radius: float, size: int) -> Binned:
         kernels.bin_frames(frames, shift[index], label, margin, result[index])
     if result.max(initial=0) < 256:
         result = result.astype(np.uint8)
+    total = result.sum(axis=1, dtype=np.int64)
+    usual = float((total.astype(np.float64) ** 2).sum()) / max(float(total.sum()), 1.0)  # of a mean electron's frame
+    if len(total) * math.exp(-usual) < BY_CHANCE:
+        empty |= total == 0
     return Binned(result, counts.spec.scan_shape, size, center, empty)
+
+
+def cells(data: Binned, radius: float) -> tuple[NDArray[np.int64], int]:
+    """Return ring and sector of each bin as one number, -1 beyond the rings, and the number of rings."""
+    r = np.hypot(*data.center.T)
+    first, width = 1.5 * radius + 1, max(1.6 * radius, 2.0 * data.size)
+    reach = min(*-data.center.min(axis=0), *data.center.max(axis=0))
+    rings = max(1, int((reach - first) // width))
+    ring = np.floor((r - first) / width).astype(np.int64)
+    sector = np.floor((np.arctan2(*data.center.T) / (2 * np.pi) + 0.5) * SECTORS).astype(np.int64) % SECTORS
+    return np.where((ring >= 0) & (ring < rings), ring * SECTORS + sector, -1), rings
 
 
 def sums(counts: Counts, descan: Descan, number: NDArray[np.int64], n: int) -> tuple[NDArray[Any], NDArray[Any]]:

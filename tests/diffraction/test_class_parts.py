@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from esteemcore._core.progress import Progress
-from esteemcore.diffraction import _pattern_kernels, mixture, order, patterns, shares
+from esteemcore.diffraction import _pattern_kernels, class_doubt, mixture, order, patterns, shares
 from esteemcore.diffraction.amorphous import TEXTURE, profile_likeness, radial_profile, texture
 from esteemcore.diffraction.counts import Counts
 from esteemcore.diffraction.descan import descan_of
@@ -195,7 +195,7 @@ def test_fractions_of_mixed_counts_are_unbiased(rng, counts) -> None:
     rates *= counts / rates.sum(axis=1, keepdims=True)
     true = np.array([0.6, 0.3, 0.1])
     data = bins_of(np.broadcast_to(true @ rates, (400, 64)), (20, 20), rng)
-    found = shares.fractions(data, rates, np.arange(3), 3, np.full((400, 3), 1 / 3, np.float32))
+    found = shares.fit_shares(data, rates, np.arange(3), 3, np.full((400, 3), 1 / 3, np.float32), 4.0).fractions
     np.testing.assert_allclose(found.sum(axis=1), 1)
     np.testing.assert_allclose(found.mean(axis=0), true, atol=0.06 if counts < 100 else 0.01)
 
@@ -203,5 +203,40 @@ def test_fractions_of_mixed_counts_are_unbiased(rng, counts) -> None:
 def test_patterns_of_one_class_count_together(rng) -> None:
     rates = 50 * rng.gamma(0.5, size=(3, 64))
     data = bins_of(np.broadcast_to(0.5 * rates[0] + 0.5 * rates[1], (100, 64)), (10, 10), rng)
-    found = shares.fractions(data, rates, np.array([0, 0, 1]), 2, np.full((100, 3), 1 / 3, np.float32))
-    assert found[:, 0].mean() > 0.98
+    found = shares.fit_shares(data, rates, np.array([0, 0, 1]), 2, np.full((100, 3), 1 / 3, np.float32), 4.0)
+    assert found.fractions[:, 0].mean() > 0.98
+
+
+def on_rings(rates, scan_shape, rng):
+    """Return counts of rates (positions, 400) as bins of 4 px round the beam."""
+    data = bins_of(rates, scan_shape, rng)
+    center = np.stack(np.divmod(np.arange(400), 20), axis=1) * 4.0 - 38
+    return patterns.Binned(data.counts, scan_shape, 4, center, data.empty)
+
+
+@pytest.mark.parametrize("counts", [40.0, 4000.0])
+def test_nothing_is_left_of_what_a_class_explains_but_noise(rng, counts) -> None:
+    rates = rng.gamma(1.0, size=(1, 400))
+    rates *= counts / rates.sum()
+    data = on_rings(np.broadcast_to(rates, (900, 400)), (30, 30), rng)
+    found = shares.fit_shares(data, rates, np.array([0]), 1, np.ones((900, 1), np.float32), 4.0)
+    pulls = found.unexplained / found.sigma
+    assert abs(pulls.mean()) < 0.15
+    assert np.std(pulls) == pytest.approx(1, abs=0.2)
+    assert not class_doubt.unlike(found).any()
+
+
+def test_what_no_class_explains_is_left(rng) -> None:
+    known, other = (400 * rng.dirichlet(np.full(400, 0.05)) for _ in range(2))
+    known[rng.permutation(400)[:40]] += 0.05
+    data = on_rings(np.stack([known] * 50 + [other] * 50), (10, 10), rng)
+    found = shares.fit_shares(data, known[None], np.array([0]), 1, np.ones((100, 1), np.float32), 4.0)
+    assert class_doubt.unlike(found).tolist() == [False] * 50 + [True] * 50
+
+
+def test_holes_are_told_from_thin_places(rng) -> None:
+    """A fifth of the counts of a class is thin; a hundredth is a hole, if that is no chance."""
+    for dose, expected in ((1.0, [False] * 20 + [True] * 60), (0.02, [False] * 80)):
+        part = np.repeat([1.0, 0.2, 0.01, 0.0], [5, 15, 30, 30]) * dose
+        data = bins_of(part[:, None] * np.full(64, 10.0), (8, 10), rng)
+        assert class_doubt.bare(data, np.zeros(80, np.int64)).tolist() == expected

@@ -171,6 +171,44 @@ def test_empty_frames_have_no_class(bent, found) -> None:
     assert any("4 of 400 frames are empty" in note for note in less.notes)
 
 
+Y, X = np.mgrid[:64, :64] - 32
+
+
+def square(turn: float, beam: float = 8.0) -> np.ndarray:
+    """Rates of a beam and four reflections."""
+    around = [np.hypot(Y - 16 * np.sin(a), X - 16 * np.cos(a)) < 4 for a in turn + np.pi / 2 * np.arange(4)]
+    return 0.02 + beam * (np.hypot(Y, X) < 4) + 3 * np.sum(around, axis=0)
+
+
+@pytest.mark.parametrize("left", [0.0, 2e-3])
+def test_a_hole_has_no_class(rng, left) -> None:
+    """Where only the beam is seen, or hardly more, there is no grain, whatever the neighbours are."""
+    rates = np.empty((12, 12, 64, 64))
+    rates[:, :6], rates[:, 6:] = square(0.2), left + 8.0 * (np.hypot(Y, X) < 4)
+    found = diffraction.classify(rng.poisson(rates), 4.0, 1, second_way=False)
+    assert (found.labels[:, :6] == 0).all()
+    assert (found.labels[:, 6:] == -1).all()
+    assert (found.confidence[:, 6:] == 0).all()
+    assert np.isnan(found.fractions[:, :, 6:]).all()
+    assert any(note.startswith("72 of 144") and "label is -1" in note for note in found.notes)
+
+
+def test_a_few_positions_of_another_grain_have_no_class_rather_than_a_wrong_one(rng) -> None:
+    rates = np.broadcast_to(square(0.2), (14, 14, 64, 64)).copy()
+    rates[5:7, 5:8] = square(0.7)
+    found = diffraction.classify(rng.poisson(rates), 4.0, second_way=False)
+    assert (found.labels[5:7, 5:8] == -1).all()
+    assert (found.labels == 0).sum() == 14 * 14 - 6
+    assert found.unexplained[5:7, 5:8].min() > 0.8
+    assert np.abs(found.unexplained[found.labels == 0]).max() < 0.1
+    assert any("6 of 196 positions look like none" in note for note in found.notes)
+
+
+def test_bent_grains_are_explained(bent, found) -> None:
+    assert (found.labels >= 0).all()
+    assert found.unexplained.max() < 0.45
+
+
 def test_dead_rows_and_hot_pixels_are_filled_and_told(bent) -> None:
     truth, frames = bent
     data = frames.copy()
