@@ -8,23 +8,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
 from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import record
 from esteemcore.spectral import unmixing
-from esteemcore.spectral._matching import angles_deg, matched
+from esteemcore.spectral._matching import matched
 from esteemcore.spectral._resampling import Resampler, resampler
 from esteemcore.spectral.methods import METHODS, Factors, Problem
+from esteemcore.spectral.uncertainty_agreement import between_methods, compared_with, warnings_of
 from esteemcore.spectral.uncertainty_parts import (
     Deviations,
-    MethodAgreement,
     Squares,
     UncertaintyPart,
     UnmixingUncertainty,
-    beyond,
     of_posterior,
 )
 from esteemcore.spectral.unmix import Stated, result_of, solve, state
@@ -43,12 +42,6 @@ RIVALS = ("nmf", "spa", "mvsa")
 
 CAUSES = ("noise", "posterior", "repeats", "methods")
 """Names of the parts."""
-
-LIMIT = 3.0
-"""Standard deviations of an angle beyond its mean that noise still explains."""
-
-COVERED = 2.0
-"""A disagreement is none where an interval of so many standard deviations of the noise holds what is beyond it."""
 
 POSTERIOR_STEPS = 20
 """What the posterior counts for in the progress, in runs of another method."""
@@ -169,14 +162,14 @@ def uncertainty(
         own, theirs = _redrawn(source, stated.method, rivals, drawn, compared, found, work)
         parts["noise"] = own.squares()
         if rivals:
-            parts["methods"] = _between(rivals, theirs, found)
+            parts["methods"] = between_methods(rivals, theirs, found)
     if sampled:
         sample = matched(work.longer(problem, "blu", POSTERIOR_STEPS), found)
         parts["posterior"] = of_posterior(sample, found)
         notes += [f"posterior: {note}" for note in sample.notes]
     work.finish()
-    agreement = tuple(_agreement(name, rivals[name], theirs[name].angles, parts["noise"], found) for name in rivals)
-    warnings = _warnings(agreement, stated.method, found.doubted)
+    agreement = tuple(compared_with(name, rivals[name], theirs[name].angles, parts["noise"], found) for name in rivals)
+    warnings = warnings_of(agreement, stated.method, found.doubted)
     every = _together(parts, found)
     parameters = {
         "n_components": problem.n, "method": method, "mask": mask, "draws": drawn, "repeats": repeats,
@@ -304,45 +297,6 @@ def _redrawn(
             for name, between in theirs.items():
                 between.add(matched(work.one(data, name), drawn), drawn)
     return own, theirs
-
-
-def _between(rivals: dict[str, Factors], theirs: dict[str, Deviations], found: Factors) -> Squares:
-    """Return what the methods differ by beyond what noise explains, mean over the methods."""
-    seen = Deviations(found)
-    for other in rivals.values():
-        seen.add(other)
-    expected = [theirs[name].squares() for name in rivals]
-    number = len(expected)
-    mean = Squares(
-        np.sum([e.spectra for e in expected], axis=0) / number,
-        np.sum([e.abundances for e in expected], axis=0) / number,
-        np.sum([e.angle for e in expected], axis=0) / number,
-    )
-    return seen.squares() if found.doubted else beyond(seen.squares(), mean)
-
-
-def _agreement(
-    name: str, other: Factors, drawn: NDArray[np.float64], noise: Squares, found: Factors
-) -> MethodAgreement:
-    """Return how a method compares; `drawn` are the angles (draws, n) in drawn data."""
-    mean, spread = drawn.mean(axis=0), drawn.std(axis=0, ddof=1)
-    chance = mean + LIMIT * np.sqrt(1 + 1 / len(drawn)) * spread
-    limit = np.maximum(chance, np.sqrt(mean**2 + COVERED**2 * noise.angle))
-    return MethodAgreement(name, angles_deg(other.spectra, found.spectra), mean, limit)
-
-
-def _warnings(agreement: tuple[MethodAgreement, ...], method: str, doubted: bool) -> tuple[str, ...]:
-    """Return in words where methods disagree, and why they are believed or not."""
-    doubt = (
-        f"what method {method!r} takes for granted is in doubt, see the notes: all that other methods differ by is "
-        "taken for uncertainty",
-    )
-    return (doubt if doubted and agreement else ()) + tuple(
-        f"methods {method!r} and {other.method!r} disagree on component {k} by {other.angle_deg[k]:.1f} degrees, of "
-        f"which noise explains {other.limit_deg[k]:.1f} at most: the data do not decide between their assumptions"
-        for other in agreement
-        for k in np.flatnonzero(other.disagrees)
-    )
 
 
 def _together(parts: dict[str, Squares], found: Factors) -> Squares:
