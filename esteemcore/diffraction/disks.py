@@ -104,7 +104,7 @@ class Disks:
 
     Notes
     -----
-    1. The counts in a disk round every pixel and in the ring round it, from sums along rows. The score is the square
+    1. The counts in a disk round every pixel and in the ring round it, from sums down columns. The score is the square
        root of twice the log-likelihood ratio of two Poisson rates against one. Maxima nearer than 1.6 radii to a
        higher one are left out, and so is what does not stand out of its ring round the direct beam: a halo is bright
        all along it.
