@@ -130,11 +130,12 @@ def index(case: Case, labels: np.ndarray) -> float:
 
 
 def off(case: Case, found: diffraction.Classes) -> float:
-    """Return the root mean square error of the fractions of classes that are in the truth."""
+    """Return the root mean square error of the fractions of classes that are in the truth, where there is a class."""
     table = np.zeros((len(found), len(case.member)))
-    np.add.at(table, (found.labels.ravel(), case.label.ravel()), 1)
+    there = found.labels >= 0
+    np.add.at(table, (found.labels[there], case.label.reshape(there.shape)[there]), 1)
     ours, true = linear_sum_assignment(-table)
-    return float(np.sqrt(np.mean((found.fractions[ours] - case.member[true]) ** 2)))
+    return float(np.sqrt(np.nanmean((found.fractions[ours] - case.member[true]) ** 2)))
 
 
 def measure(case: Case) -> dict[str, Any]:

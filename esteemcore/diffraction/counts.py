@@ -16,6 +16,12 @@ from esteemcore.diffraction.data4d import PIECE_BYTES, spec_of
 SAMPLE = 4096
 """Frames, in whole rows spread over the scan, that tell where the beam is and which pixels are broken."""
 
+ENOUGH = 20
+"""Counts of the sample on both sides of rows, columns and patches without any, from which these are dead."""
+
+PATCH = 16
+"""Pixels of a dead patch at most: a larger one may be a beam stop."""
+
 HOT = 10.0
 """A pixel with this many times the counts of the brightest of its eight neighbours is hot: no disk is that narrow."""
 
@@ -29,12 +35,17 @@ class Counts:
         Counts, or an object with ``shape``, ``dtype`` and slices along the first two axes.
     check : callable, optional
         Called before each piece is read; what it raises ends the reading.
+    mask : ndarray of bool, shape (ky, kx), optional
+        True where a pixel is good.
 
     Attributes
     ----------
     spec : esteemcore.stream.Spec
     broken : ndarray of bool, shape (ky, kx)
-        Dead rows and columns and hot pixels; `pieces` gives them the counts of the nearest good pixel.
+        Masked pixels, dead rows, columns and patches, hot pixels; `pieces` gives them the counts of the nearest good
+        one.
+    masked : ndarray of bool, shape (ky, kx)
+        Those that the mask leaves out.
     sample : ndarray of float64, shape (ky, kx)
         Mean of a sample of the frames, broken pixels filled in.
     notes : list of str
@@ -46,19 +57,28 @@ class Counts:
         If the data have other axes, or hold what counts cannot be: NaN, negative values, fractions.
     """
 
-    def __init__(self, data4d: Any, check: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, data4d: Any, check: Callable[[], None] | None = None, mask: NDArray[np.bool_] | None = None
+    ) -> None:
         self.spec = spec_of(data4d)
         self._data, self._check = data4d, check
         self.notes: list[str] = []
         ky, kx = self.spec.frame_shape
+        self.masked = np.zeros((ky, kx), np.bool_) if mask is None else ~mask
+        if self.masked.all():
+            raise ParameterError("mask is False everywhere; mark the good pixels True")
         self.broken = np.zeros((ky, kx), np.bool_)
         self._source: list[NDArray[np.int64]] = []
-        total, frames, unit = np.zeros((ky, kx)), 0, 0
+        total, frames, unit, values = np.zeros((ky, kx)), 0, 0, set[int]()
         for _, piece in self.pieces(self.sample_rows()):
             total += piece.sum(axis=0, dtype=np.float64)
             frames += len(piece)
             if unit != 1:
-                unit = math.gcd(unit, int(np.gcd.reduce(piece[:64], axis=None)))
+                good = piece[:64, ~self.masked]
+                unit = math.gcd(unit, int(np.gcd.reduce(good, axis=None)))
+                values |= {int(good.min()), int(good.max())}
+        if unit > 1 and len(values) == 1:
+            raise ParameterError(f"all values of data4d are {unit}: there is no pattern in them")
         if unit > 1:
             raise ParameterError(
                 f"all values of data4d are multiples of {unit}, which numbers of electrons are not; divide them by it"
@@ -84,7 +104,8 @@ class Counts:
                 if self._check is not None:
                     self._check()
                 block = np.asarray(self._data[y : y + together, x : x + columns])
-                frames = _whole(block.reshape(-1, *self.spec.frame_shape))
+                block = block.reshape(-1, *self.spec.frame_shape)
+                frames = _whole(np.where(self.masked, 0, block) if self.masked.any() else block)
                 if self.broken.any():
                     frames = frames.copy()
                     frames[:, self.broken] = frames[:, self._source[0], self._source[1]]
@@ -92,31 +113,67 @@ class Counts:
                 yield slice(first, first + len(frames)), frames
 
     def _find_broken(self, total: NDArray[np.float64]) -> None:
-        """Find rows and columns without counts between others that have some, and hot pixels."""
+        """Find rows, columns and patches without counts between others that have some, and hot pixels."""
         dead = np.zeros(total.shape, np.bool_)
         for axis, word in ((0, "row"), (1, "column")):
-            sums = total.sum(axis=1 - axis)
-            lit = np.flatnonzero(sums)
-            inside = np.zeros(len(sums), np.bool_)
-            if len(lit):
-                inside[lit[0] : lit[-1]] = True
-            silent = np.flatnonzero((sums == 0) & inside & (ndimage.median_filter(sums, 7) > 20))
+            silent = np.setdiff1d(_silent(total.sum(axis=1 - axis)), np.flatnonzero(self.masked.all(axis=1 - axis)))
             if len(silent):
                 dead[(silent, slice(None)) if axis == 0 else (slice(None), silent)] = True
                 names = ", ".join(str(k) for k in silent[:6]) + (", ..." if len(silent) > 6 else "")
                 self.notes.append(
                     f"detector {word} {names} has no counts: it is taken as dead and filled from its neighbour"
+                    if len(silent) == 1
+                    else f"detector {word}s {names} have no counts: they are taken as dead and filled from the nearest"
                 )
+        patches = _patches(total, self.masked | dead)
+        if patches.any():
+            self.notes.append(f"{int(patches.sum())} dead pixels of the detector are filled from their neighbours")
         eight = np.ones((3, 3), np.bool_)
         eight[1, 1] = False
         around = ndimage.maximum_filter(total, footprint=eight)
         hot = (total > HOT * (around + 1)) & (total > 100) & ~dead
         if hot.any():
             self.notes.append(f"{int(hot.sum())} hot pixels of the detector are filled from their neighbours")
-        self.broken = dead | hot
+        self.broken = self.masked | dead | patches | hot
         if self.broken.any():
             places = ndimage.distance_transform_edt(self.broken, return_distances=False, return_indices=True)
             self._source = list(places[:, self.broken])
+
+
+def _silent(sums: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the lines without counts between lines with some.
+
+    Up to three in a row must lie among bright ones. More may be dark between rows of reflections: they are dead if
+    counts break off, that is, if the lines on both sides of them are no fainter than those further out.
+    """
+    lit = np.flatnonzero(sums)
+    if not len(lit):
+        return lit
+    inside = (sums == 0) & (np.arange(len(sums)) > lit[0]) & (np.arange(len(sums)) < lit[-1])
+    dead = inside & (ndimage.median_filter(sums, 7) > ENOUGH)
+    runs, n = ndimage.label(inside)
+    for k in range(1, n + 1):
+        run = np.flatnonzero(runs == k)
+        before, after = lit[lit < run[0]][-4:][::-1], lit[lit > run[-1]][:4]
+        if all(sums[side[0]] > max(ENOUGH, 0.5 * np.median(sums[side])) for side in (before, after)):
+            dead[run] = True
+    return np.flatnonzero(dead)
+
+
+def _patches(total: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return small areas without counts all of whose neighbours have many."""
+    result = np.zeros(total.shape, np.bool_)
+    areas, n = ndimage.label((total == 0) & ~known, np.ones((3, 3)))
+    sizes = np.bincount(areas.ravel(), minlength=n + 1)
+    for k, box in enumerate(ndimage.find_objects(areas), start=1):
+        if sizes[k] > PATCH:
+            continue
+        near = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in box)
+        own = areas[near] == k
+        around = ndimage.binary_dilation(own, np.ones((3, 3))) & ~own & ~known[near]
+        if around.any() and total[near][around].min() > ENOUGH:
+            result[near] |= own
+    return result
 
 
 def _whole(frames: NDArray[Any]) -> NDArray[Any]:

@@ -161,7 +161,7 @@ def _beam_in_mean(counts: Counts, radius: float) -> tuple[int, int]:
     if not mean.any():
         raise ParameterError("data4d has no counts at all: every frame of a sample of the scan is empty")
     n = math.ceil(2 * radius)
-    _refuse_beam_stop(mean, radius)
+    _refuse_beam_stop(np.where(counts.masked, 0, mean), radius)
     far = np.hypot(*np.mgrid[-n : n + 1, -n : n + 1])
     disk, ring = (far <= radius).astype(float), ((far > 1.5 * radius) & (far <= 2 * radius)).astype(float)
     inner = ndimage.convolve(mean, disk / disk.sum(), mode="constant")

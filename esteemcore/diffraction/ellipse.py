@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from scipy import ndimage, optimize
 
 from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
+from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import Provenance, digest, record
+from esteemcore.diffraction.counts import Counts
 from esteemcore.diffraction.data4d import spec_of
 from esteemcore.diffraction.rings import Rings, sum_rings
 
@@ -66,7 +69,13 @@ class Ellipse:
         return np.asarray(turn @ np.diag([self.ratio**0.5, self.ratio**-0.5]) @ turn.T)
 
 
-def fit_ellipse(data4d: Any, *, mask: ArrayLike | None = None) -> Ellipse:
+def fit_ellipse(
+    data4d: Any,
+    *,
+    mask: ArrayLike | None = None,
+    progress: ProgressFunction | None = None,
+    cancel: threading.Event | None = None,
+) -> Ellipse:
     r"""Find the ellipse under which the rings of a scan are sharpest.
 
     Frames with the fewest electrons in Bragg disks, amorphous areas where there are any, are laid on each other by
@@ -81,9 +90,13 @@ def fit_ellipse(data4d: Any, *, mask: ArrayLike | None = None) -> Ellipse:
     Parameters
     ----------
     data4d : array, shape (y, x, ky, kx)
-        Counts of electrons; of large scans some rows are read.
+        Whole counts of electrons; of large scans some rows are read, piece by piece.
     mask : array_like of bool, shape (ky, kx), optional
-        True where a pixel is good.
+        True where a pixel is good. Dead rows and hot pixels are found without it.
+    progress : callable, optional
+        Called with the fraction done, 0 to 1.
+    cancel : threading.Event, optional
+        When set, the work stops with `esteemcore.errors.CancelledError`.
 
     Returns
     -------
@@ -91,8 +104,10 @@ def fit_ellipse(data4d: Any, *, mask: ArrayLike | None = None) -> Ellipse:
 
     Raises
     ------
+    ParameterError
+        If the data are no whole counts (y, x, ky, kx) on 24 x 24 pixels or more.
     CalibrationError
-        If there is no direct beam, or no ring that tells the ellipse.
+        If there is no direct beam, a beam stop hides it, or no ring tells the ellipse.
 
     Examples
     --------
@@ -105,10 +120,12 @@ def fit_ellipse(data4d: Any, *, mask: ArrayLike | None = None) -> Ellipse:
     spec = spec_of(data4d)
     if min(spec.frame_shape) < 24:
         raise ParameterError(f"frames have {spec.frame_shape} pixels; rings need 24 x 24 or more")
-    valid = np.ones(spec.frame_shape, np.bool_)
-    if mask is not None:
-        valid = checks.boolean_mask("mask", mask, spec.frame_shape)
-    rings = sum_rings(data4d, valid)
+    valid = None if mask is None else checks.boolean_mask("mask", mask, spec.frame_shape)
+    steps = Progress(3, progress, cancel)
+    counts = Counts(data4d, lambda: steps.step(0), valid)
+    steps.step()
+    rings = sum_rings(counts)
+    steps.step()
     fit = _Fit(rings)
     best, covariance = fit.minimise()
     size = float(np.hypot(best[0], best[1]))
@@ -118,6 +135,7 @@ def fit_ellipse(data4d: Any, *, mask: ArrayLike | None = None) -> Ellipse:
     across = np.array([-along[1], along[0]])
     turn_sigma = float(np.sqrt(across @ covariance[:2, :2] @ across)) / max(size, 1e-12)
     ratio_sigma = 2 * size_sigma / (1 - size) ** 2
+    steps.step()
     if not ratio_sigma < LARGEST_SIGMA:
         raise CalibrationError(
             f"no ring tells the ellipse: its ratio would be {ratio:.3f} with an error of {ratio_sigma:.3f}; take data "
@@ -132,14 +150,15 @@ def fit_ellipse(data4d: Any, *, mask: ArrayLike | None = None) -> Ellipse:
         rings.radius,
         rings.frames,
         _notes(rings),
-        record("diffraction.fit_ellipse", {"mask": mask}, input_digest=digest(rings.pattern, rings.weight)),
+        record("diffraction.fit_ellipse", {"mask": valid}, input_digest=digest(rings.pattern, rings.weight)),
     )
 
 
 def _notes(rings: Rings) -> tuple[str, ...]:
     if not rings.crystalline:
-        return ()
+        return rings.notes
     return (
+        *rings.notes,
         "the scan has hardly any amorphous frames: faint Bragg disks are left in the rings, and the ellipse may be off "
         "by several times its error; compare it with one of an amorphous film or a powder",
     )

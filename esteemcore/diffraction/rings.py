@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from esteemcore._core.errors import CalibrationError
-from esteemcore.diffraction.data4d import spec_of
+from esteemcore.diffraction.counts import Counts
+from esteemcore.diffraction.descan import Descan, descan_of
 from esteemcore.diffraction.disks import LEAST_RADIUS, Disks
+from esteemcore.diffraction.look import half_widths
 from esteemcore.diffraction.table import DiskTable
 from esteemcore.stream import Chunk, Spec
 
 Floats = NDArray[np.float64]
 
-SAMPLE = 4096
-"""Frames, in whole rows spread over the scan, that are looked at."""
 LEAST_FRAMES = 0.2
-"""Share of them that is summed: those with the fewest electrons in Bragg disks."""
+"""Share of the frames of a sample that is summed: those with the fewest electrons in Bragg disks."""
 AMORPHOUS = 0.02
 """Share of the electrons in Bragg disks up to which a frame counts as amorphous."""
+ROUGH_RADIUS = 3.0
+"""Radius in px of the disk with which the direct beam is first looked for."""
+FOR_RADIUS = 256
+"""Frames, about, from which the radius of the direct beam is measured."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +39,15 @@ class Rings:
     center : (float, float)
         The mean place (row, column) of the direct beam in the frames of the sum, in px.
     mean_beam : (float, float)
-        The same in all frames of the sample.
+        The same over the scan.
     radius : float
         Radius of the direct beam in px.
     frames : int
         Frames in the sum.
     crystalline : bool
         Whether they show crystals, because hardly any do not.
+    notes : tuple of str
+        What is wrong with beam or detector.
     """
 
     pattern: Floats
@@ -52,9 +57,10 @@ class Rings:
     radius: float
     frames: int
     crystalline: bool
+    notes: tuple[str, ...]
 
 
-def sum_rings(data4d: Any, valid: NDArray[np.bool_]) -> Rings:
+def sum_rings(counts: Counts) -> Rings:
     """Sum the frames of a sample that show the least of crystals.
 
     Raises
@@ -62,72 +68,66 @@ def sum_rings(data4d: Any, valid: NDArray[np.bool_]) -> Rings:
     CalibrationError
         If there is no direct beam.
     """
-    spec = spec_of(data4d)
-    chunk = _sample(data4d, spec, valid)
-    radius = _beam_radius(chunk.frames)  # type: ignore[arg-type]
-    part = Spec((1, len(chunk)), spec.frame_shape, chunk.frames.dtype)  # type: ignore[union-attr]
+    if not counts.sample.any():
+        raise CalibrationError("all frames of a sample of the scan are empty")
+    radius = _beam_radius(counts)
+    descan = descan_of(counts, radius, everywhere=False)
+    beam, known = _beams(descan)
+    valid, rows = ~counts.broken, counts.sample_rows()
     reducer = Disks(radius, significance=5.0, mask=valid)
-    state = reducer.init(part)
-    reducer.update(state, chunk)
-    table = reducer.result(state)
-    beam = _beams(table, len(chunk))
-    known = np.isfinite(beam).all(axis=1)
-    if not known.any():
-        raise CalibrationError("no frame shows a direct beam: there is nothing to lay the frames on each other by")
-    total = chunk.frames.reshape(len(chunk), -1).sum(axis=1, dtype=np.float64)  # type: ignore[union-attr]
-    texture = _in_disks(table, beam, radius, len(chunk)) / np.maximum(total, 1.0)
+    texture, tables = np.full(len(beam), np.inf), []
+    for index, frames in counts.pieces(rows):
+        spec = Spec((1, len(frames)), counts.spec.frame_shape, frames.dtype)
+        state = reducer.init(spec)
+        reducer.update(state, Chunk(np.arange(len(frames)), frames))
+        table = reducer.result(state)
+        total = frames.reshape(len(frames), -1).sum(axis=1, dtype=np.float64)
+        texture[index] = _in_disks(table, beam[index], radius) / np.maximum(total, 1.0)
+        tables.append(table)
     texture[~known] = np.inf
     most = max(1, int(np.ceil(LEAST_FRAMES * known.sum())))
     limit = max(float(np.partition(texture, most - 1)[most - 1]), 0.003)
     crystalline = limit > AMORPHOUS
     if crystalline:  # then the more crystals, the better do their faintest disks average out
         limit = float(texture[known].max())
-    chosen = np.flatnonzero(texture <= limit)
+    chosen = texture <= limit
     center = beam[chosen].mean(axis=0)
-    pattern, weight = np.zeros(spec.frame_shape), np.zeros(spec.frame_shape)
-    for i in map(int, chosen):
-        seen = valid & ~_under_disks(table, i, beam[i], radius, spec.frame_shape)
-        frame = np.where(seen, chunk.frames[i], 0).astype(np.float64)  # type: ignore[index]
-        add_moved(frame, seen, center - beam[i], pattern, weight)
-    mean = beam[known].mean(axis=0)
+    pattern, weight = np.zeros(counts.spec.frame_shape), np.zeros(counts.spec.frame_shape)
+    for (index, frames), table in zip(counts.pieces(rows), tables, strict=True):
+        for i in np.flatnonzero(chosen[index]):
+            at = beam[index][i]
+            seen = valid & ~_under_disks(table, int(i), at, radius, counts.spec.frame_shape)
+            add_moved(np.where(seen, frames[i], 0).astype(np.float64), seen, center - at, pattern, weight)
     return Rings(
         pattern,
         weight,
         (float(center[0]), float(center[1])),
-        (float(mean[0]), float(mean[1])),
+        (float(descan.reference[0]), float(descan.reference[1])),
         radius,
-        len(chosen),
+        int(chosen.sum()),
         crystalline,
+        descan.notes,
     )
 
 
-def _sample(data4d: Any, spec: Spec, valid: NDArray[np.bool_]) -> Chunk:
-    """Return some rows of the scan, spread evenly."""
-    ny, nx = spec.scan_shape
-    rows = np.unique(np.linspace(0, ny - 1, min(ny, max(1, SAMPLE // nx))).round().astype(int))
-    columns = slice(0, min(nx, SAMPLE))
-    frames = np.concatenate([np.asarray(data4d[y : y + 1, columns]).reshape(-1, *spec.frame_shape) for y in rows])
-    if frames.dtype.kind == "f":
-        frames = np.where(valid, frames, 0)
-    return Chunk(np.arange(len(frames)), frames)
-
-
-def _beam_radius(frames: NDArray[Any]) -> float:
+def _beam_radius(counts: Counts) -> float:
     """Return the radius of the brightest disk of the frames, laid on each other by it."""
-    some = frames[:: max(1, len(frames) // 256)].astype(np.float64)
-    radius, size = 3.0, min(some.shape[1:])
+    from esteemcore.diffraction import _beam_kernels as kernels
+
+    shape = counts.spec.frame_shape
+    radius, size = ROUGH_RADIUS, min(shape)
+    rows = counts.sample_rows()
+    every = max(1, len(rows) * counts.spec.scan_shape[1] // FOR_RADIUS)
+    some = np.concatenate([frames[::every] for _, frames in counts.pieces(rows)])
     for _ in range(4):
         reach = min(int(2.5 * radius + 4), size // 2 - 1)
-        y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-        disk = (np.hypot(y, x) <= radius).astype(np.float64)
+        place = np.empty((len(some), 2))
+        kernels.brightest_disks(some, shape[0] // 2, shape[1] // 2, max(shape), half_widths(radius), place)
         total = np.zeros((2 * reach + 1, 2 * reach + 1))
-        for frame in some:
-            soft = ndimage.uniform_filter(frame, 3) if radius == 3.0 else _convolved(frame, disk)
-            at = np.unravel_index(int(soft.argmax()), soft.shape)
+        for frame, at in zip(some, np.rint(place).astype(np.int64), strict=True):
             padded = np.pad(frame, reach)
             total += padded[at[0] : at[0] + 2 * reach + 1, at[1] : at[1] + 2 * reach + 1]
-        if not total.any():
-            raise CalibrationError("all frames of a sample of the scan are empty")
+        y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
         smooth = ndimage.uniform_filter(total, 3)
         around = np.median(smooth[np.hypot(y, x) > reach - 1.5])
         middle = np.median(smooth[np.hypot(y, x) <= max(1.5, 0.5 * radius)])
@@ -137,27 +137,24 @@ def _beam_radius(frames: NDArray[Any]) -> float:
     return radius
 
 
-def _convolved(frame: Floats, disk: Floats) -> Floats:
-    from scipy.signal import fftconvolve
+def _beams(descan: Descan) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return the direct beam of each frame, and whether it was measured.
 
-    return np.asarray(fftconvolve(frame, disk, mode="same"))
-
-
-def _beams(table: DiskTable, frames: int) -> Floats:
-    """Return the direct beam of each frame, NaN where there is none or it is not near those of the others."""
-    beam = table.brightest(frames)
-    middle = np.nanmedian(beam, axis=0) if np.isfinite(beam).any() else np.zeros(2)
-    distance = np.hypot(*(beam - middle).T)
-    usual = np.nanmedian(distance) if np.isfinite(distance).any() else 0.0
-    beam[~(distance <= 4 * usual + 3)] = np.nan
-    return beam
+    What was measured and the plane are averaged by their variances, so that noise is not taken for movement.
+    """
+    residual, variance = descan.residual.reshape(-1, 2), descan.sigma_px.reshape(-1, 1) ** 2
+    known = np.isfinite(residual).all(axis=1)
+    true = max(descan.residual_px**2 - float(np.median(variance[known])), 0.0) if known.any() else 0.0
+    share = np.divide(true, true + variance, out=np.zeros_like(variance), where=known[:, None])
+    near = np.abs(residual) < 4 * descan.residual_px + 1  # else the fit went to a reflection
+    return descan.center.reshape(-1, 2) + np.where(near, np.nan_to_num(residual) * share, 0.0), known
 
 
-def _in_disks(table: DiskTable, beam: Floats, radius: float, frames: int) -> Floats:
+def _in_disks(table: DiskTable, beam: Floats, radius: float) -> Floats:
     """Return the electrons of each frame in disks beside the direct beam."""
     distance = np.hypot(table.y - beam[table.frame, 0], table.x - beam[table.frame, 1])
     beside = (distance > radius) & (table.intensity > 0)
-    return np.bincount(table.frame[beside], table.intensity[beside], minlength=frames)
+    return np.bincount(table.frame[beside], table.intensity[beside], minlength=len(beam))
 
 
 def _under_disks(

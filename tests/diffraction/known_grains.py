@@ -23,5 +23,6 @@ def index(truth: simulate.Polycrystal, labels: np.ndarray) -> float:
 def matched(truth: simulate.Polycrystal, labels: np.ndarray) -> np.ndarray:
     """Return the true class of each found one."""
     table = np.zeros((int(labels.max()) + 1, len(truth.member)))
-    np.add.at(table, (labels.ravel(), truth.label.ravel()), 1)
+    there = labels.ravel() >= 0
+    np.add.at(table, (labels.ravel()[there], truth.label.ravel()[there]), 1)
     return linear_sum_assignment(-table)[1]

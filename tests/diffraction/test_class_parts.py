@@ -61,6 +61,51 @@ def test_sums_agree_with_numpy(rng) -> None:
     np.testing.assert_array_equal(covered, seen[:, 3:12, 3:13])
 
 
+def film(rng, scan=(8, 10)):
+    """Frames of a beam and a halo."""
+    r = np.hypot(Y - 40, X - 40)
+    return rng.poisson(8.0 * (r < 4) + np.exp(-(((r - 18) / 4) ** 2)), (*scan, 80, 80)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("gap", [np.s_[50:54], np.s_[50:59], np.s_[50:51]])
+def test_dead_rows_are_found_whatever_their_number(rng, gap) -> None:
+    """A gap between two chips makes no crystal of a film."""
+    data = film(rng)
+    data[:, :, gap] = 0
+    counts = Counts(data)
+    expected = np.zeros((80, 80), bool)
+    expected[gap] = True
+    np.testing.assert_array_equal(counts.broken, expected)
+    assert texture(80 * counts.sample, CENTER, 4.0)[0] < 0.5 * TEXTURE
+    np.testing.assert_array_equal(Counts(data.swapaxes(2, 3)).broken, expected.T)
+
+
+def test_a_dead_patch_is_found(rng) -> None:
+    data = film(rng)
+    data[..., 56:60, 38:42] = 0
+    counts = Counts(data)
+    assert counts.broken.sum() == counts.broken[56:60, 38:42].sum() == 16
+    assert counts.notes == ["16 dead pixels of the detector are filled from their neighbours"]
+
+
+def test_dark_between_reflections_is_not_dead(rng) -> None:
+    """Rows of disks in line with the detector, without anything between them."""
+    data = rng.poisson(disks(LATTICE, [3.0] * 24, background=0.0), (6, 6, 80, 80))
+    counts = Counts(data)
+    assert not counts.broken.any()
+    assert counts.notes == []
+
+
+def test_a_mask_is_filled_and_its_values_do_not_matter(rng) -> None:
+    data = film(rng)
+    mask = np.ones((80, 80), bool)
+    mask[20:24, 10:60] = False
+    one, other = (Counts(np.where(mask, data, value), mask=mask) for value in (0, 999))
+    np.testing.assert_array_equal(one.sample, other.sample)
+    np.testing.assert_array_equal(one.broken, ~mask)
+    assert one.notes == other.notes == []
+
+
 def test_binning_keeps_every_count_outside_the_beam(frames, grains) -> None:
     counts = Counts(frames)
     descan = descan_of(counts, grains.radius_px, everywhere=False)
