@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from esteemcore._core.errors import ParameterError
 from esteemcore.lowrank.operators import is_sparse, sums
+from esteemcore.spectral._rank_counts import without_components
 from esteemcore.spectral._rank_tests import dispersion
 
 TOLERANCE = (0.8, 1.25)
-"""Whole numbers are counts if their variance over their mean, when a few components are taken off, is within these."""
+"""Whole numbers are counts if a few components leave as much of them as of permuted counts, within these factors."""
 
-COMPONENTS, EVENTS_EACH = 12, 200
-"""Components that are taken off for that at most, and the events that each needs, not to take noise with it."""
+COMPONENTS = 12
+"""Components that are taken off for that."""
 
 LARGEST = 1e100
 """Squares of larger values are no numbers any more."""
@@ -85,11 +86,15 @@ def _whole(values: NDArray[Any], gain: float) -> bool:
 
 
 def _scatter(matrix: Any, unit: float) -> float:
-    """Return the variance over the mean, of counts 1; of too few of them, which tell nothing, 1 as well."""
-    events = float(matrix.sum()) / unit
-    if not events or min(matrix.shape) < 4:
+    """Return the variance over the mean, of counts 1; of a matrix that is too small to tell, 1 as well.
+
+    The first components of few events take much of their noise, so it is compared with that of permuted events.
+    """
+    if min(matrix.shape) < 4 or not matrix.sum():
         return 1.0
-    return dispersion(in_counts(matrix, unit), min(COMPONENTS, int(events / EVENTS_EACH)))
+    counts = in_counts(matrix, unit)
+    expected = dispersion(without_components(counts, np.random.default_rng(0)), COMPONENTS)
+    return dispersion(counts, COMPONENTS) / expected if expected > 0 else 1.0
 
 
 def _fits(scatter: float) -> bool:

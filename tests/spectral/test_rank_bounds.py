@@ -1,4 +1,4 @@
-"""What is called sure is sure: spikes, missing noise, smoothed noise, values of a gain and fine layers deceive no one."""
+"""What is called sure is sure: spikes, no noise, smoothed noise, values of a gain and fine layers deceive no one."""
 
 from __future__ import annotations
 
@@ -92,6 +92,17 @@ def test_whole_numbers_of_a_gain_are_no_single_counts(rng, spectrum, per_pixel, 
     odd = kind(np.rint(2.3 * counts).astype(int))
     assert spectral.estimate_rank(odd, gain=2.3).n == 1
     assert spectral.estimate_rank(odd).at_least <= 1
+
+
+@pytest.mark.parametrize("per_pixel", [2, 20, 200])
+def test_counts_are_known_by_their_scatter(per_pixel) -> None:
+    """Components of few events in few channels take much of their noise, which must not make them anything else."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        spectrum = rng.gamma(0.3, size=40)
+        counts = rng.poisson(per_pixel * rng.gamma(2, size=(24, 24, 1)) * spectrum / spectrum.sum())
+        result = spectral.estimate_rank(counts)
+        assert (result.n, result.noise) == (1, "poisson"), result.reason
 
 
 def test_readout_noise_is_estimated(rng) -> None:
