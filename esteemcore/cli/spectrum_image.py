@@ -113,7 +113,7 @@ def open_spectra(path: Path, signal: str | None = None, energy_ev: Sequence[floa
 
 
 def open_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return where a mask is not zero: an array of ``numpy.save``, or the only image (y, x) of this shape in a file."""
+    """Return where a mask takes part: an array of ``numpy.save``, or the only image (y, x) of this shape in a file."""
     if path.suffix.lower() == ".npy":
         try:
             values = np.load(path)
@@ -121,13 +121,18 @@ def open_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
             raise FormatError(f"{path} is no array: {error}") from error
         if values.shape != shape:
             raise ParameterError(f"the mask in {path} has shape {values.shape}; expected {shape}")
-        return np.asarray(values != 0)
+        return takes_part(values)
     signals = io.load(path).signals
     fitting = [name for name, found in signals.items() if tuple(axis.size for axis in found.axes) == shape]
     if len(fitting) != 1:
         words = ", ".join(f"{name!r} {tuple(axis.size for axis in found.axes)}" for name, found in signals.items())
         raise ParameterError(f"{path} holds {words}; expected one image of shape {shape}, zero where to leave out")
-    return np.asarray(np.asarray(signals[fitting[0]].data) != 0)
+    return takes_part(np.asarray(signals[fitting[0]].data))
+
+
+def takes_part(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return where the values of a mask are neither zero nor NaN, which maps are where nothing was measured."""
+    return np.asarray((values != 0) & ~np.isnan(values))
 
 
 def in_memory(signal: io.Signal) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esteemcore import io, multiframe, spectral
-from esteemcore.cli import unmix_sure
+from esteemcore.cli import unmix_number, unmix_sure
 from esteemcore.cli.options import bar, stem
 from esteemcore.cli.spectrum_image import SpectrumImage, counts_of_pixels, open_mask, open_spectra
 from esteemcore.cli.unmix_page import report
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="standard deviations by drawn data, posterior, other starts and methods; takes 30 to 100 times as long",
     )
     parser.add_argument("--signal", metavar="NAME", help="which signal, when there are several spectrum images")
-    parser.add_argument("--mask", type=Path, metavar="FILE", help="image that is zero where pixels are left out")
+    parser.add_argument("--mask", type=Path, metavar="FILE", help="image that is zero or NaN where pixels are left out")
     parser.add_argument("--least-counts", type=float, metavar="N", help="leave out pixels with fewer counts in all")
     parser.add_argument(
         "--map",
@@ -98,8 +98,16 @@ def run(arguments: argparse.Namespace) -> int:
     mask = _mask(arguments, image)
     measured = {element.name: (element, _map(image, element, arguments)) for element in maps}
     with bar("counting components") as progress:
-        rank = spectral.estimate_rank(image.data, mask=mask, seed=arguments.seed, progress=progress)
-    n = wanted if wanted is not None else rank.n if rank.n is not None else rank.at_least
+        rank = spectral.estimate_rank(
+            image.data,
+            noise=arguments.noise,
+            gain=arguments.gain,
+            readout_sigma=arguments.readout_sigma,
+            mask=mask,
+            seed=arguments.seed,
+            progress=progress,
+        )
+    n = wanted if wanted is not None else unmix_number.number_of(rank)
     if not n:
         raise ParameterError(f"how many components there are: {rank.reason}. Say how many with --components N")
     given: dict[str, Any] = {
@@ -167,8 +175,9 @@ def signals(found: Unmixed) -> dict[str, io.Signal]:
     """Return the arrays of the result with their axes, by the names in the container."""
     result, energy = found.result, found.image.energy_axis
     places, component = found.image.axes[:2], io.Axis("component", len(found.result.spectra))
+    unit = {"unit": "counts"} if result.noise == "poisson" else {}  # else that of the data, whatever it is
     made = {
-        "abundances": io.Signal(result.abundances, (component, *places), metadata={"unit": "counts"}),
+        "abundances": io.Signal(result.abundances, (component, *places), metadata=unit),
         "spectra": io.Signal(result.spectra, (component, energy)),
         "residual": io.Signal(result.residual, places),
         "residual_spectrum": io.Signal(result.residual_spectrum, (energy,)),
@@ -176,11 +185,11 @@ def signals(found: Unmixed) -> dict[str, io.Signal]:
     }
     spread = result.uncertainty
     if spread.abundances is not None:
-        made["abundances_sigma"] = io.Signal(spread.abundances, (component, *places), metadata={"unit": "counts"})
+        made["abundances_sigma"] = io.Signal(spread.abundances, (component, *places), metadata=unit)
     if spread.spectra is not None:
         made["spectra_sigma"] = io.Signal(spread.spectra, (component, energy))
     if found.sure is not None:
-        made |= unmix_sure.signals(found.sure, component, places, energy)
+        made |= unmix_sure.signals(found.sure, component, places, energy, unit)
     for name, (_, measured) in found.maps.items():
         made[f"map_{name}"] = io.Signal(measured.data, places, metadata={"unit": "counts"})
         made[f"map_{name}_sigma"] = io.Signal(np.sqrt(measured.variance), places, metadata={"unit": "counts"})
@@ -199,14 +208,9 @@ def described(found: Unmixed) -> dict[str, Any]:
         "notes": list(result.notes),
         "uncertainty": None if found.sure is None else unmix_sure.described(found.sure),
         "rank": {
-            "n": rank.n,
-            "at_least": rank.at_least,
-            "reason": rank.reason,
-            "methods": rank.methods,
+            **unmix_number.described(rank),
             "curve": rank.curve.tolist(),
             "noise_curve": rank.noise_curve.tolist(),
-            "threshold": rank.threshold,
-            "provenance": rank.provenance.as_dict(),
         },
         "maps": {
             name: {**dataclasses.asdict(element), "provenance": measured.provenance.as_dict()}

@@ -80,11 +80,12 @@ def _components(page: Page, found: Unmixed) -> None:
         if len(result.spectra) > 1:
             plot = _curve(image.energy, spectrum - mean, unit, "share of the counts")
             pictures.append((plot, f"Component {k}: difference", "from the mean spectrum of the model"))
-        about = f"counts, {low:.4g} black to {high:.4g} white"
+        unit_of = "counts" if result.noise == "poisson" else "in the units of the data"
+        about = f"{unit_of}, {low:.4g} black to {high:.4g} white"
         pictures.append((_gray(amount, found), f"Component {k}: abundance", about))
         if result.uncertainty.abundances is not None:
             spread = result.uncertainty.abundances[k]
-            about = f"standard deviation in counts, median {float(np.nanmedian(spread)):.4g}"
+            about = f"standard deviation, median {float(np.nanmedian(spread)):.4g}"
             pictures.append((_gray(spread, found), f"Component {k}: sigma", about))
         if result.uncertainty.spectra is not None:
             spread = result.uncertainty.spectra[k]
@@ -97,8 +98,9 @@ def _components(page: Page, found: Unmixed) -> None:
     if result.smoothing_px:
         page.text(f"The abundances are smoothed by a Gaussian of {result.smoothing_px:g} px standard deviation.")
     page.text(
-        "Spectra sum to 1, abundances are counts. Methods that explain the data equally well may give other spectra: "
-        "compare with another --method, or by --uncertainty, before a spectrum is taken for a phase."
+        "Spectra sum to 1, so abundances are in the units of the data, summed over energy. Methods that explain the data "
+        "equally well may give other spectra: compare with another --method, or by --uncertainty, before a spectrum is "
+        "taken for a phase."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,20 @@ CAUSES = {
 
 
 def signals(
-    sure: spectral.UnmixingUncertainty, component: io.Axis, places: tuple[io.Axis, ...], energy: io.Axis
+    sure: spectral.UnmixingUncertainty,
+    component: io.Axis,
+    places: tuple[io.Axis, ...],
+    energy: io.Axis,
+    unit: Mapping[str, str],
 ) -> dict[str, io.Signal]:
-    """Return the standard deviations by cause, by the names in the container; those of all are with the result."""
+    """Return the standard deviations by cause, by the names in the container; those of all are with the result.
+
+    `unit` goes with the abundances.
+    """
     made = {}
     for name, part in sure.parts.items():
         made[f"spectra_sigma_{name}"] = io.Signal(part.spectra, (component, energy))
-        made[f"abundances_sigma_{name}"] = io.Signal(part.abundances, (component, *places), metadata={"unit": "counts"})
+        made[f"abundances_sigma_{name}"] = io.Signal(part.abundances, (component, *places), metadata=dict(unit))
     return made
 
 
@@ -59,7 +67,7 @@ def show(page: Page, sure: spectral.UnmixingUncertainty) -> None:
     mean = [f"{value:.3g}" for value in _root_mean_square(sure.total.abundances)]
     rows = [[str(k), f"{sure.total.angle_deg[k]:.2g}", *_by_cause(sure, k), mean[k]] for k in range(len(mean))]
     causes = [CAUSES[name] for name in sure.parts]
-    page.table(["component", "all, degrees", *causes, "sigma of a pixel, counts"], rows)
+    page.table(["component", "all, degrees", *causes, "sigma of a pixel"], rows)
     page.text(
         "Angles between a spectrum and where it might be as well, one standard deviation. Noise: unmixed again in data "
         "drawn from the model that was found. The larger one of noise and posterior counts; the other causes are added "

@@ -11,7 +11,7 @@ from nion.swift.model import DataItem, Symbolic
 from numpy.typing import NDArray
 
 from esteemcore import io
-from esteemcore.cli.spectrum_image import in_memory
+from esteemcore.cli.spectrum_image import in_memory, takes_part
 from esteemcore.errors import ParameterError
 from esteemcore.events import SparseSI
 from nionswift_plugin.esteem_process import linked_items
@@ -51,7 +51,7 @@ def spectra_of(xdata: DataAndMetadata.DataAndMetadata | None) -> tuple[Any, tupl
 
 
 def mask_of(given: Mapping[str, Any], shape: tuple[int, int]) -> NDArray[np.bool_] | None:
-    """Return the pixels that take part: inside the graphic ``region`` and where the image ``mask`` is not zero.
+    """Return the pixels that take part: inside the graphic ``region`` and where the image ``mask`` is not zero or NaN.
 
     None where neither is given.
 
@@ -70,7 +70,7 @@ def mask_of(given: Mapping[str, Any], shape: tuple[int, int]) -> NDArray[np.bool
         if image.xdata is None or image.xdata.data_shape != shape:
             found = "no data" if image.xdata is None else f"shape {image.xdata.data_shape}"
             raise ParameterError(f"the mask has {found}; expected an image of shape {shape}, zero where to leave out")
-        inside &= np.asarray(image.xdata.data) != 0
+        inside &= takes_part(np.asarray(image.xdata.data))
     if not inside.any():
         raise ParameterError("the graphic and the mask leave no pixel; move the graphic or choose another mask")
     return inside

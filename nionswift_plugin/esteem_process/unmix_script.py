@@ -16,6 +16,14 @@ from nionswift_plugin.esteem_process import linked_items, spectra_items
 CHOSEN = ("method", "seed", "gain", "readout_sigma")
 """Parameters that go into the call as they are."""
 
+_COUNT = """from esteemcore.cli import unmix_number
+
+rank = spectral.estimate_rank(spectra, mask=mask, {words})
+print(rank.reason)
+n = unmix_number.number_of(rank)
+if not n:
+    raise SystemExit("say how many components there are")"""
+
 _SCRIPT = '''"""{title}: components, as Nion Swift showed them.
 
 Needs nionswift-esteem; writes {result} beside this file.
@@ -33,9 +41,7 @@ signal = dataset.signals["spectra"]
 spectra = signal.data.load() if signal.kind == "events" else np.asarray(signal.data)
 mask = {mask}
 
-rank = spectral.estimate_rank(spectra, mask=mask, seed={seed})
-print(rank.n, rank.at_least, rank.reason)
-n = {components} or rank.n or rank.at_least
+{number}
 {call}
 
 for k, spectrum in enumerate(result.spectra):
@@ -90,6 +96,7 @@ def save(path: Path, title: str, given: Mapping[str, Any]) -> tuple[Path, Path]:
         signals["mask"] = io.Signal(mask.astype(np.uint8), axes[:2])
     function = "uncertainty" if given.get("uncertainty") else "unmix"
     words = ", ".join(f"{name}={given[name]!r}" for name in CHOSEN)
+    noise = ", ".join(f"{name}={given[name]!r}" for name in ("seed", "gain", "readout_sigma"))
     call = f"found = spectral.{function}(spectra, n, mask=mask, {words})\n"
     call += "result = found.result" if given.get("uncertainty") else "result = found"
     text = _SCRIPT.format(
@@ -97,8 +104,7 @@ def save(path: Path, title: str, given: Mapping[str, Any]) -> tuple[Path, Path]:
         result=f"{path.stem}_result.npz",
         container=container.name,
         mask="None" if mask is None else 'np.asarray(dataset.signals["mask"].data) > 0',
-        seed=given["seed"],
-        components=given["components"],
+        number=f"n = {given['components']}" if given["components"] else _COUNT.format(words=noise),
         call=call,
     )
     io.save(container, io.Dataset(signals))

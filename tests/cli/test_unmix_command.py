@@ -100,7 +100,8 @@ def test_pixels_of_the_mask_are_left_out(events, tmp_path, capsys) -> None:
     mask = np.ones(SHAPE, np.uint8)
     mask[:5] = 0
     np.save(tmp_path / "mask.npy", mask)
-    io.save(tmp_path / "mask.esteem", io.Dataset({"mask": io.Signal(mask, AXES)}))
+    unmeasured = np.where(mask > 0, 0.3, np.nan)  # a map of an earlier run as the mask
+    io.save(tmp_path / "mask.esteem", io.Dataset({"mask": io.Signal(unmeasured, AXES)}))
     enough = (counts().sum(axis=-1) >= 30) & (mask > 0)
     for name in ("mask.npy", "mask.esteem"):
         out = tmp_path / f"masked_{name}.esteem"
@@ -164,6 +165,21 @@ def test_where_the_number_cannot_be_told_what_is_sure_is_taken(events, tmp_path,
     assert "components above noise: at least 2 (curves do not part)" in capsys.readouterr().out
     assert io.load(out).signals["spectra"].data.shape[0] == 2
     assert "2 stand above noise for sure" in out.with_suffix(".html").read_text(encoding="utf-8")
+
+
+def test_a_bound_that_was_reached_is_no_number(events, tmp_path, capsys, monkeypatch) -> None:
+    rank = spectral.estimate_rank(SparseSI.from_dense(counts()))
+    asked = []
+
+    def reached(data, **chosen):
+        asked.append(chosen)
+        return dataclasses.replace(rank, n=None, at_least=12, reason="at least 12 stand above noise")
+
+    monkeypatch.setattr(spectral, "estimate_rank", reached)
+    options = ["--gain", "3", "--readout-sigma", "0.5", "--noise", "gaussian"]
+    assert cli.main(["unmix", str(events), str(tmp_path / "found.esteem"), *options]) == 2
+    assert "at least 12 stand above noise. Say how many with --components N" in capsys.readouterr().err
+    assert {"gain": 3.0, "readout_sigma": 0.5, "noise": "gaussian"}.items() <= asked[0].items()
 
 
 def test_nothing_is_replaced_unasked_and_the_spectra_never(events, tmp_path, capsys, monkeypatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,9 +57,58 @@ def test_the_results_are_those_of_the_core_with_calibrated_axes(app: Swift) -> N
     np.testing.assert_array_equal(made["scree"].data, spectral.estimate_rank(counts(), seed=2).curve[:20])
     assert made["abundances"].title == f"Abundances of EDS [2 by {expected.method}]"
     assert made["scree"].title == "Scree of EDS [2 recommended]"
-    known = made["residual"].metadata[binding.KEY]["unmixing"]
-    assert known["provenance"]["input_digest"] == expected.provenance.input_digest
-    assert "2 stand above noise" in known["reason"]
+    known = made["residual"].metadata[binding.KEY]
+    assert known["unmixing"]["provenance"]["input_digest"] == expected.provenance.input_digest
+    assert (known["unmixing"]["noise"], known["unmixing"]["smoothing_px"]) == ("poisson", expected.smoothing_px)
+    assert "2 stand above noise" in known["components"]["reason"]
+    assert known["components"]["provenance"]["parameters"]["max_components"] == 12
+    assert made["abundances"].intensity_calibration.units == "counts"
+
+
+def test_components_are_counted_once_for_the_same_data(app: Swift, monkeypatch: pytest.MonkeyPatch) -> None:
+    rank, estimate = spectral.estimate_rank(counts()), []
+
+    def counting(data: Any, **chosen: Any) -> spectral.Rank:
+        estimate.append(chosen)
+        return rank
+
+    monkeypatch.setattr(spectral, "estimate_rank", counting)
+    item = app.add(xdata(counts()))
+    computation, made = unmix_image.make(app.model, item, method="spa", components=2, readout_sigma=0.5)
+    app.model.recompute_all()
+    assert [(chosen["gain"], chosen["readout_sigma"]) for chosen in estimate] == [(1.0, 0.5)]
+    scree = np.array(made["scree"].data)
+    computation.set_input_value("components", 3)
+    app.model.recompute_all()
+    assert made["abundances"].data_shape[0] == 3
+    assert len(estimate) == 1
+    np.testing.assert_array_equal(made["scree"].data, scree)
+    assert made["residual"].metadata[binding.KEY]["components"]["n"] == rank.n
+    item.set_data(counts(1))
+    app.model.recompute_all()
+    assert len(estimate) == 2
+    computation.set_input_value("readout_sigma", 0.0)
+    app.model.recompute_all()
+    assert len(estimate) == 3
+
+
+def test_amounts_of_what_are_no_counts_have_the_unit_of_the_data(app: Swift) -> None:
+    rng = np.random.default_rng(0)
+    data = rng.random((8, 9, 2)) @ rng.random((2, 30)) + rng.normal(0, 0.01, (8, 9, 30))
+    taken = xdata(data.astype(np.float32))
+    taken._set_intensity_calibration(Calibration.Calibration(0.0, 1.0, "nA"))
+    _, made = unmix_image.make(app.model, app.add(taken), components=2)
+    app.model.recompute_all()
+    assert made["abundances"].metadata[binding.KEY]["unmixing"]["noise"] == "estimated"
+    assert made["abundances"].intensity_calibration.units == "nA"
+
+
+def test_more_components_than_were_looked_for_are_asked_for(app: Swift, monkeypatch: pytest.MonkeyPatch) -> None:
+    rank = dataclasses.replace(spectral.estimate_rank(counts()), n=None, at_least=12, reason="at least 12 stand")
+    monkeypatch.setattr(spectral, "estimate_rank", lambda *args, **kwargs: rank)
+    computation, _ = unmix_image.make(app.model, app.add(xdata(counts())))
+    app.model.recompute_all()
+    assert "at least 12 stand. Say how many under Components" in computation.error_text
 
 
 def test_changed_data_and_parameters_run_again(app: Swift) -> None:

@@ -81,14 +81,15 @@ def test_only_what_a_graphic_encloses_takes_part_and_it_can_be_moved(app: Swift)
 def test_an_image_is_a_mask(app: Swift) -> None:
     item = app.add(xdata(counts()), "EDS")
     image = np.ones((20, 24), np.float32)
-    image[:, :5] = 0
+    image[:, :3] = 0
+    image[:, 3:5] = np.nan  # as maps are where nothing was measured
     mask = app.add(DataAndMetadata.new_data_and_metadata(image), "Mask")
     app.select(item, mask)
     command.COMMAND.action(app.window)
     app.model.recompute_all()
     maps = next(made for made in app.model.data_items if made.title.startswith("Abundances"))
     np.testing.assert_array_equal(np.isfinite(maps.data), np.broadcast_to(image > 0, (2, 20, 24)))
-    mask.set_data(np.zeros((20, 24)))
+    mask.set_data(np.full((20, 24), np.nan))
     app.model.recompute_all()
     computation = app.model.computations[0]
     assert "leave no pixel" in computation.error_text
@@ -130,8 +131,8 @@ def test_uncertainty_has_its_own_items(app: Swift, quick: None) -> None:
     np.testing.assert_array_equal(made["Sigma of Abundances"].data, sure.total.abundances)
     assert made["Sigma of Components"].dimensional_calibrations[1].units == "keV"
     known = made["Components"].metadata[binding.KEY]["unmixing"]
-    assert known["angle_deg"] == sure.total.angle_deg.tolist()
-    assert known["warnings"] == list(sure.warnings)
+    assert known["uncertainty"]["angle_deg"] == sure.total.angle_deg.tolist()
+    assert known["uncertainty"]["provenance"]["parameters"] == sure.provenance.parameters
     assert f"[{sure.total.angle_deg[0]:.2g}, " in made["Sigma of Abundances"].title
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from nion.swift.model import DataItem, Symbolic
 
 from esteemcore import io, spectral
+from esteemcore.cli import unmix_number
 from nionswift_plugin.esteem_process import linked_items, spectra_items
 from nionswift_plugin.esteem_process.registry import Computation
 
@@ -52,15 +53,7 @@ class EstimateComponents:
         if self._rank is None:
             return
         rank, self._rank = self._rank, None
-        entry = {
-            "components": {
-                "n": rank.n,
-                "reason": rank.reason,
-                "threshold": float(rank.threshold),
-                "methods": dict(rank.methods),
-                "provenance": rank.provenance.as_dict(),
-            }
-        }
+        entry = {"components": unmix_number.described(rank)}
         shown = min(len(rank.curve), len(rank.noise_curve), spectra_items.SCREE)
         both = np.stack([rank.curve[:shown], rank.noise_curve[:shown]])
         axes = io.Axis("frame", 2), io.Axis("x", shown, 1.0, 1.0, "component")
