@@ -6,7 +6,7 @@ from esteemcore.multiframe.compensation import DriftCompensation, expected_drift
 from esteemcore.multiframe.counted import CountedSpectra
 from esteemcore.multiframe.energies import EnergySettings
 from esteemcore.multiframe.follow import LiveFollower
-from esteemcore.multiframe.frame_values import VISIT_ORDER, sum_subpixels
+from esteemcore.multiframe.frame_values import VISIT_ORDER, UnsavedFrame, sum_subpixels
 from esteemcore.multiframe.learnt_times import LearntTimes
 from esteemcore.multiframe.live_series import LiveSeries
 from esteemcore.multiframe.live_signals import LiveSignals
@@ -62,6 +62,7 @@ __all__ = [
     "SeriesSettings",
     "SessionFolder",
     "StopConditions",
+    "UnsavedFrame",
     "XrayLine",
     "XrayPrediction",
     "acquire_series",

@@ -16,7 +16,7 @@ import numpy as np
 from esteemcore import io
 from esteemcore._core.errors import CancelledError, EsteemError, FormatError, ParameterError, StreamError
 from esteemcore._core.provenance import Provenance, record
-from esteemcore.multiframe.frame_values import VISIT_ORDER, is_order_stored, upright, with_order
+from esteemcore.multiframe.frame_values import VISIT_ORDER, UnsavedFrame, is_order_stored, upright, with_order
 from esteemcore.multiframe.orders import FrameOrder
 from esteemcore.multiframe.plan import SeriesPlan
 from esteemcore.multiframe.region import Region
@@ -110,7 +110,7 @@ class SeriesResult:
         Why it ended early, in words; empty if it is complete.
     is_failure : bool
         Whether that was an error, not the user's or the condition's wish.
-    unsaved : dict or None
+    unsaved : UnsavedFrame or None
         A frame that was acquired and that the disk did not take; see ``rest`` of `acquire_series`.
     notes : tuple of str
         What went wrong beside the data: an ``on_frame`` that raised.
@@ -124,7 +124,7 @@ class SeriesResult:
     planned: int
     reason: str
     is_failure: bool
-    unsaved: Mapping[str, Any] | None
+    unsaved: UnsavedFrame | None
     notes: tuple[str, ...]
     provenance: Provenance
 
@@ -149,7 +149,7 @@ def acquire_series(
     where: Where | None = None,
     cancel: threading.Event | None = None,
     metadata: Mapping[str, Any] | None = None,
-    rest: Mapping[str, Any] | None = None,
+    rest: UnsavedFrame | None = None,
 ) -> SeriesResult:
     """Acquire the frames of one area; each is durable on disk, and out of memory, before the next one begins.
 
@@ -175,7 +175,7 @@ def acquire_series(
     metadata : mapping, optional
         JSON-ready, stored with the frames: at the first run of a container among its metadata, at later ones beside
         their settings, under ``multiframe.runs``.
-    rest : mapping, optional
+    rest : UnsavedFrame, optional
         `SeriesResult.unsaved` of the run before, which the disk did not take: stored first, beside the planned frames.
 
     Returns
@@ -211,12 +211,12 @@ def acquire_series(
     """
     area = plan.region if region is None else region
     writer, first, earlier = _open(plan, folder, area, metadata or {})
-    frames, reason, is_failure, unsaved, notes = 0, "", False, None, list[str]()
+    frames, reason, is_failure, notes = 0, "", False, list[str]()
+    unsaved = rest
     planned, began = plan.settings.frames, time.monotonic()
     try:
         if rest is not None:
-            unsaved = rest
-            writer.append(rest)
+            rest.append_to(writer)
             unsaved, first = None, first + 1
         while frames < planned and not reason:
             if cancel is not None and cancel.is_set():
@@ -229,10 +229,10 @@ def acquire_series(
             begun = time.monotonic() - began
             taken = take(FrameRequest(number, place, order, offset, folder.path))
             values = upright(taken, plan, order)
-            unsaved = with_order(values, plan, order)
             known = offset if plan.settings.energy_step_ev else None
+            unsaved = UnsavedFrame(with_order(values, plan, order), earlier + begun, known, moved)
             writing = time.monotonic()
-            writer.append(unsaved, time_s=earlier + begun, energy_offset_ev=known, displacement_px=moved)
+            unsaved.append_to(writer)
             unsaved = None
             frames += 1
             if on_frame is not None:

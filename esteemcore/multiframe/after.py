@@ -7,6 +7,7 @@ import email.message
 import runpy
 import smtplib
 import ssl
+import threading
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,6 +54,11 @@ class MailSettings:
                 raise ParameterError(f"{address!r} is no mail address")
         if not self.server.strip():
             raise ParameterError("name the mail server, for example smtp.example.org")
+        for name in ("user", "password"):
+            if not getattr(self, name).isascii():  # never with the text: it may be shown
+                raise ParameterError(
+                    f"the {name} for the mail server has letters beyond ASCII, which it cannot be told"
+                )
         object.__setattr__(self, "port", checks.integer("port", self.port, minimum=1, maximum=65535))
 
 
@@ -114,9 +120,9 @@ def run_script(path: str | Path, results: Sequence[SeriesResult]) -> str:
         return f"the script {script} does not exist"
     try:
         runpy.run_path(str(script), init_globals={"results": tuple(results)}, run_name="__main__")
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise  # of who runs us
         if isinstance(error, SystemExit) and not error.code:
             return ""
         frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(script)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from esteemcore import io
 from esteemcore._core.errors import StreamError
 from esteemcore.events import SparseSI
 from esteemcore.multiframe.counted import upright_events
@@ -16,6 +18,33 @@ from esteemcore.multiframe.plan import SeriesPlan
 
 VISIT_ORDER = "visit_order"
 """Signal that holds, where it differs from frame to frame, as the how manyth each place was visited."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class UnsavedFrame:
+    """A frame that was acquired and that the disk did not take.
+
+    Attributes
+    ----------
+    values : dict of str to ndarray or SparseSI
+        As they are stored.
+    time_s, energy_offset_ev, displacement_px : float or pair of float, or None
+        What is stored with them, see `esteemcore.io.SeriesWriter.append`.
+    """
+
+    values: Mapping[str, Any]
+    time_s: float | None = None
+    energy_offset_ev: float | None = None
+    displacement_px: tuple[float, float] | None = None
+
+    def append_to(self, writer: io.SeriesWriter) -> None:
+        """Store it."""
+        writer.append(
+            self.values,
+            time_s=self.time_s,
+            energy_offset_ev=self.energy_offset_ev,
+            displacement_px=self.displacement_px,
+        )
 
 
 def is_order_stored(plan: SeriesPlan) -> bool:

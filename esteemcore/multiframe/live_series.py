@@ -233,17 +233,21 @@ class LiveSeries:
         Returns
         -------
         LiveState
+            With the error, if counting or measuring failed.
         """
         with self._lock:
             if self._state.error:
                 return self._state
-            if self._counting is not None:
-                self._sums.counted.append(self._counting.result())
-                self._counting = None
-            if self._sums.count_due(last=True):
-                self._sums.counted.append(self._sums.count())
-            self._sums.look(last=True)
-            self._state = self._snapshot(self._asked() if self._reasons else "", "")
+            try:
+                counting, self._counting = self._counting, None
+                if counting is not None:
+                    self._sums.counted.append(counting.result())
+                if self._sums.count_due(last=True):
+                    self._sums.counted.append(self._sums.count())
+                self._sums.look(last=True)
+                self._state = self._snapshot(self._asked() if self._reasons else "", "")
+            except Exception as error:
+                self._state = self._snapshot("", str(error) or type(error).__name__)
             return self._state
 
     def _begin_again(self) -> None:

@@ -135,7 +135,8 @@ class LiveResults:
             self.text.value = f"No live results: {sentence(error)}"
             self._follow(None)
             return
-        same = self._live is not None and _is_same(self._live, first)
+        before = self._live
+        same = before is not None and not before.state.error and _is_same(before, first)
         self._make = make
         if not same:
             self._follow(first)

@@ -231,14 +231,15 @@ class MultiframeHandler(Declarative.Handler):
             try:
                 if self.region is None:
                     self.region = session.new_region()
-                before = self.run.results if self.run is not None else []
+                before = self.run.to_save if self.run is not None else ()
                 taker = Taker(model.source, channels, cameras, plan, stop)
-                self.run = SeriesRun(
+                run = SeriesRun(
                     plan, session, self._folders(), taker, ticket, stop, afterwards, self._metadata(), before,
                     self.live, self._frame_stored, self._ended,
                 )  # fmt: skip
                 spectra = [camera.key for camera in cameras if camera.kind == "spectra"]
                 self.live.begin(plan, channels[0].key, spectra)
+                self.run = run  # from here on: the run before may have a frame that the disk did not take
                 model.overheads.start(plan, len(cameras))
                 if self.on_begin is not None:
                     self.on_begin(plan)
@@ -247,7 +248,7 @@ class MultiframeHandler(Declarative.Handler):
                 self.is_running.value = True
                 self._tell_hidden()
                 self.progress.value, self.message.value = 0, "Acquiring"
-                self.run.start()
+                run.start()
             except BaseException:
                 ticket.release()
                 self._busy(False)

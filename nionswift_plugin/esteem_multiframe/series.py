@@ -53,7 +53,7 @@ class SeriesRun:
     metadata : mapping
         Stored with the frames.
     before : sequence of SeriesResult
-        Of the last run, for frames that the disk did not take.
+        `to_save` of the last run, for frames that the disk did not take.
     live : LiveResults
         Tells where the next frame goes; waited for at the end.
     on_frame : callable
@@ -96,6 +96,13 @@ class SeriesRun:
     def is_running(self) -> bool:
         """Whether it goes on."""
         return self._thread.is_alive()
+
+    @property
+    def to_save(self) -> tuple[multiframe.SeriesResult, ...]:
+        """Results of this run, and those of the runs before whose last frame the disk has not taken yet."""
+        tried = {result.folder.path for result in self.results}
+        left = [r for r in self._before if r.unsaved is not None and r.folder.path not in tried]
+        return (*self.results, *left)
 
     def abort(self) -> None:
         """Stop at once; the frame in progress is given up, those before stay. Returns immediately."""
@@ -146,7 +153,7 @@ class SeriesRun:
             raise CancelledError(f"The budget is used up ({'; '.join(exceeded)})")
         return self._taker.take(request)
 
-    def _rest(self, folder: multiframe.RegionFolder) -> Mapping[str, Any] | None:
+    def _rest(self, folder: multiframe.RegionFolder) -> multiframe.UnsavedFrame | None:
         """Return the frame of a region that the disk did not take in the last run."""
         return next((result.unsaved for result in self._before if result.folder.path == folder.path), None)
 
@@ -158,7 +165,10 @@ class SeriesRun:
                 said.append(self._drop_magnification())
             except Exception as error:
                 said.append(f"the magnification was not dropped ({sentence(error)})")
-        problem = self._live.finish(self._stop)
+        try:
+            problem = self._live.finish(self._stop)
+        except Exception as error:
+            problem = sentence(error)
         if problem and problem not in message:
             said.append(f"live results failed ({problem})")
         if wanted.script is not None:

@@ -124,6 +124,7 @@ EXPORTED = {
         "SeriesSettings",
         "SessionFolder",
         "StopConditions",
+        "UnsavedFrame",
         "VISIT_ORDER",
         "XrayLine",
         "XrayPrediction",

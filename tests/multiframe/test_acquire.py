@@ -182,11 +182,35 @@ def test_a_full_disk_keeps_the_series_and_the_last_frame(
     assert result.frames == 2
     assert "the disk is full" in result.summary
     assert result.unsaved is not None
-    assert np.array_equal(result.unsaved["adf"], known_microscope.frame(2))
+    assert np.array_equal(result.unsaved.values["adf"], known_microscope.frame(2))
     holds(folder, 2)
     again = multiframe.acquire_series(known_microscope.plan(), folder, known_microscope.take, rest=result.unsaved)
     assert (again.first, again.frames, again.unsaved) == (3, 4, None)
     holds(folder, 7)
+
+
+def test_a_frame_that_comes_late_to_disk_is_stored_with_all_that_is_known_of_it(
+    folder: multiframe.RegionFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, written = known_microscope.plan(energy_step_ev=2.0, frames=2), durable.write_file
+
+    def refuse(path: Path, pieces: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def full(request: multiframe.FrameRequest) -> dict[str, Any]:
+        if request.number == 1:
+            monkeypatch.setattr(durable, "write_file", refuse)
+        return known_microscope.take(request)
+
+    result = multiframe.acquire_series(plan, folder, full, where=lambda: (0.01, -0.02))
+    monkeypatch.setattr(durable, "write_file", written)
+    multiframe.acquire_series(plan, folder, known_microscope.take, where=lambda: (0.0, 0.0), rest=result.unsaved)
+    ((_, dataset),) = folder.datasets()
+    series = dataset.series
+    assert series is not None
+    assert series.energy_offset_ev.tolist() == [0.0, 2.0, 4.0, 6.0]
+    assert series.displacement_px == pytest.approx(np.array([(0.1, -0.2), (0.1, -0.2), (0, 0), (0, 0)]))
+    assert np.all(np.diff(series.time_s) > 0)
 
 
 def test_a_killed_series_loses_at_most_one_frame_and_resumes(folder: multiframe.RegionFolder) -> None:

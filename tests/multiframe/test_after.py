@@ -175,6 +175,14 @@ def test_settings_that_cannot_work_are_refused(to: str, server: str, port: int) 
         multiframe.MailSettings(to, server, port)
 
 
+@pytest.mark.parametrize("name", ["user", "password"])
+def test_what_a_server_cannot_be_told_is_refused_and_not_repeated(name: str) -> None:
+    with pytest.raises(ParameterError, match=f"the {name} for the mail server has letters beyond ASCII") as caught:
+        multiframe.MailSettings("a@b.c", "localhost", **{name: "gehe\u00efm"})  # type: ignore[arg-type]
+    assert "gehe" not in str(caught.value)
+    assert "\u00ef" not in str(caught.value)
+
+
 def test_a_script_gets_the_results(tmp_path: Path) -> None:
     script = tmp_path / "after.py"
     script.write_text("from pathlib import Path\nPath(__file__).with_suffix('.txt').write_text(repr(results))\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +14,13 @@ from multiframe_bench import Bench, opened, spectrometer
 from nion.utils import Registry
 
 from esteemcore import multiframe
+from esteemcore.io import durable
 from nionswift_plugin.esteem_multiframe.taking import Taker
 
 
 @pytest.fixture
-def bench(microscope: Any, tmp_path: Path) -> Iterator[Bench]:
-    with opened(microscope, tmp_path / "session") as made:
+def bench(shared_microscope: Any, tmp_path: Path) -> Iterator[Bench]:
+    with opened(shared_microscope, tmp_path / "session") as made:
         yield made
 
 
@@ -122,3 +124,52 @@ def test_a_blank_frame_is_stored_and_left_out(bench: Bench, monkeypatch: pytest.
     assert not np.isfinite(state.drift_nm[3]).any()
     assert bench.region.frame(3)["HAADF"].sum() == 0
     assert f"{state.accepted} of 5 frames in the sum" in bench.handler.live.text.value
+
+
+def test_a_frame_that_the_disk_did_not_take_is_kept_until_it_does(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is pressed meanwhile: a series that cannot begin, a disk that is still full."""
+    written = durable.write_file
+
+    def refuse(path: Path, pieces: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    bench.handler.on_frame = lambda frame: monkeypatch.setattr(durable, "write_file", refuse)
+    assert bench.acquire().startswith("Error: the disk is full")
+    kept = bench.handler.run.results[0].unsaved
+    assert kept is not None
+    bench.handler.on_frame = None
+    bench.handler.live.maps.value = "Ti"
+    assert bench.acquire().startswith("Not started: "), bench.handler.message.value
+    bench.handler.live.maps.value = ""
+    assert bench.acquire().startswith("Error: the disk is full"), bench.handler.message.value
+    monkeypatch.setattr(durable, "write_file", written)
+    assert bench.acquire().startswith("Done: 3 of 3"), bench.handler.message.value
+    assert bench.region.count == 5
+    assert np.array_equal(bench.region.frame(1)["HAADF"], kept.values["HAADF"])
+
+
+@pytest.mark.parametrize("what", ["sum", "script"])
+def test_what_fails_at_the_end_leaves_the_panel_ready(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
+) -> None:
+    if what == "sum":
+
+        def fail(live: Any, cancel: Any = None) -> Any:
+            raise ValueError("no such sum")
+
+        monkeypatch.setattr(multiframe.LiveFollower, "finish", fail)
+        words = "live results failed (ValueError: no such sum)"
+    else:
+        script = tmp_path / "after.py"
+        script.write_text("raise KeyboardInterrupt\n")
+        bench.model.after.script.value = str(script)
+        words = "after.py, line 1 failed (KeyboardInterrupt"
+    bench.model.frames.value = 1
+    message = bench.acquire()
+    assert message.startswith("Done: 1 of 1 frames"), message
+    assert words in message
+    monkeypatch.undo()
+    bench.model.after.script.value = ""
+    assert bench.acquire().startswith("Done: 1 of 1 frames"), bench.handler.message.value

@@ -252,7 +252,7 @@ def test_a_full_disk_keeps_the_frame_for_the_next_time(bench: Bench, monkeypatch
     message = bench.acquire()
     assert message.startswith("Error: the disk is full"), message
     monkeypatch.setattr(durable, "write_file", written)
-    kept = bench.handler.run.results[0].unsaved["HAADF"]
+    kept = bench.handler.run.results[0].unsaved.values["HAADF"]
     bench.handler.on_frame = None
     assert bench.acquire().startswith("Done: 3 of 3")
     assert bench.region.count == 5
