@@ -98,9 +98,9 @@ def _components(page: Page, found: Unmixed) -> None:
     if result.smoothing_px:
         page.text(f"The abundances are smoothed by a Gaussian of {result.smoothing_px:g} px standard deviation.")
     page.text(
-        "Spectra sum to 1, so abundances are in the units of the data, summed over energy. Methods that explain the data "
-        "equally well may give other spectra: compare with another --method, or by --uncertainty, before a spectrum is "
-        "taken for a phase."
+        "Spectra sum to 1, so abundances are in the units of the data, summed over energy. Methods that explain the "
+        "data equally well may give other spectra: compare with another --method, or by --uncertainty, before a "
+        "spectrum is taken for a phase."
     )
 
 
