@@ -10,8 +10,23 @@ from numba import njit
 STATISTICS = 8
 """Sums over a frame: 1, r, r², I, r I, e², e² m and m² with reference r, sample I, residual e, prediction m."""
 
+# error_model="numpy": a check for division by zero would keep LLVM from making SIMD of a loop.
+
 
 @njit(cache=True, nogil=True, fastmath=True)
+def _interpolate(image, y, x, n, first, row):
+    """Write ``image(y, x + first + j)``, bilinear, for n samples of a row."""
+    y0, x0 = math.floor(y), math.floor(x)
+    fy, fx = y - y0, x - x0
+    w00, w01 = np.float32((1 - fy) * (1 - fx)), np.float32((1 - fy) * fx)
+    w10, w11 = np.float32(fy * (1 - fx)), np.float32(fy * fx)
+    at = first + x0
+    a, b, c, d = image[y0, at:], image[y0, at + 1 :], image[y0 + 1, at:], image[y0 + 1, at + 1 :]
+    for j in range(n):
+        row[j] = w00 * a[j] + w01 * b[j] + w10 * c[j] + w11 * d[j]
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def line_normal(
     frame,
     weight,
@@ -40,55 +55,54 @@ def line_normal(
     rows, columns = frame.shape
     height, width = reference.shape
     sums[:] = 0.0
-    one, zero = np.float32(1), np.float32(0)
+    zero = np.float32(0)
     g, base = np.float32(gain), np.float32(level)
     v0, v1 = np.float32(noise), np.float32(slope)
     least = np.float32(floor)
+    r, dy, dx = np.empty(columns, np.float32), np.empty(columns, np.float32), np.empty(columns, np.float32)
+    m, e = np.empty(columns, np.float32), np.empty(columns, np.float32)
+    u, w = np.empty(columns, np.float32), np.empty(columns, np.float32)
     for i in range(rows):
         a00 = a01 = a11 = b0 = b1 = zero
         s1 = sr = srr = si = sri = see = seem = smm = sq = zero
-        y = i + moved[i, 0] + offset
-        y0 = math.floor(y)
-        if y0 >= 0 and y0 < height - 1:
-            x = moved[i, 1] + offset
-            x0 = math.floor(x)
-            fy, fx = y - y0, x - x0
-            w00, w01 = np.float32((1 - fy) * (1 - fx)), np.float32((1 - fy) * fx)
-            w10, w11 = np.float32(fy * (1 - fx)), np.float32(fy * fx)
-            for j in range(max(0, -x0), min(columns, width - 1 - x0)):
-                p = j + x0
-                r = (
-                    w00 * reference[y0, p] + w01 * reference[y0, p + 1]
-                    + w10 * reference[y0 + 1, p] + w11 * reference[y0 + 1, p + 1]
-                )  # fmt: skip
-                dy = g * (
-                    w00 * gradient_y[y0, p] + w01 * gradient_y[y0, p + 1]
-                    + w10 * gradient_y[y0 + 1, p] + w11 * gradient_y[y0 + 1, p + 1]
-                )  # fmt: skip
-                dx = g * (
-                    w00 * gradient_x[y0, p] + w01 * gradient_x[y0, p + 1]
-                    + w10 * gradient_x[y0 + 1, p] + w11 * gradient_x[y0 + 1, p + 1]
-                )  # fmt: skip
-                value = frame[i, j]
-                used = weight[i, j] if dy * dy + dx * dx > zero else zero
-                m = g * r + base
-                e = value - m
-                w = used * (one / max(v0 + v1 * m, least))
-                a00 += w * dy * dy
-                a01 += w * dy * dx
-                a11 += w * dx * dx
-                b0 += w * dy * e
-                b1 += w * dx * e
-                sq += w * e * e
-                s1 += used
-                sr += used * r
-                srr += used * r * r
-                si += used * value
-                sri += used * r * value
-                ee = used * e * e
+        y, x = i + moved[i, 0] + offset, moved[i, 1] + offset
+        y0, x0 = math.floor(y), math.floor(x)
+        first = max(0, -x0)
+        n = min(columns, width - 1 - x0) - first
+        if y0 >= 0 and y0 < height - 1 and n > 0:
+            value, used = frame[i, first : first + n], weight[i, first : first + n]
+            _interpolate(reference, y, x, n, first, r)
+            _interpolate(gradient_y, y, x, n, first, dy)
+            _interpolate(gradient_x, y, x, n, first, dx)
+            for j in range(n):  # short loops: each of them is made SIMD, all together would run out of registers
+                dy[j] *= g
+                dx[j] *= g
+                u[j] = used[j] if dy[j] * dy[j] + dx[j] * dx[j] > zero else zero
+            for j in range(n):
+                m[j] = g * r[j] + base
+                e[j] = value[j] - m[j]
+                variance = v0 + v1 * m[j]
+                w[j] = u[j] / (variance if variance > least else least)
+            for j in range(n):
+                wy, wx = w[j] * dy[j], w[j] * dx[j]
+                a00 += wy * dy[j]
+                a01 += wy * dx[j]
+                a11 += wx * dx[j]
+                b0 += wy * e[j]
+                b1 += wx * e[j]
+                sq += w[j] * e[j] * e[j]
+            for j in range(n):
+                ur = u[j] * r[j]
+                s1 += u[j]
+                sr += ur
+                srr += ur * r[j]
+                si += u[j] * value[j]
+                sri += ur * value[j]
+            for j in range(n):
+                ee = u[j] * e[j] * e[j]
                 see += ee
-                seem += ee * m
-                smm += used * m * m
+                seem += ee * m[j]
+                smm += u[j] * m[j] * m[j]
         normal[i, 0], normal[i, 1], normal[i, 2] = a00, a01, a11
         right[i, 0], right[i, 1] = b0, b1
         chi[i, 0], chi[i, 1] = sq, s1

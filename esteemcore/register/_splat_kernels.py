@@ -14,35 +14,28 @@ def splat_lines(frame, weight, moved, offset, sign, total, weights):
 
     Line i is displaced by ``moved[i]`` (2,). Samples beside the grid are left out.
     """
-    rows, columns = frame.shape
     height, width = total.shape
-    for i in range(rows):
-        y = i + moved[i, 0] + offset
-        y0 = math.floor(y)
-        if y0 < 0 or y0 >= height - 1:
+    for i in range(frame.shape[0]):
+        y, x = i + moved[i, 0] + offset, moved[i, 1] + offset
+        y0, x0 = math.floor(y), math.floor(x)
+        first = max(0, -x0)
+        n = min(frame.shape[1], width - 1 - x0) - first
+        if y0 < 0 or y0 >= height - 1 or n <= 0:
             continue
-        x = moved[i, 1] + offset
-        x0 = math.floor(x)
-        fy, fx = y - y0, x - x0
-        a = np.float32((1 - fy) * (1 - fx) * sign)
-        b = np.float32((1 - fy) * fx * sign)
-        c = np.float32(fy * (1 - fx) * sign)
-        d = np.float32(fy * fx * sign)
-        first, last = max(0, -x0), min(columns, width - 1 - x0)
-        for j in range(first, last):
-            w = weight[i, j]
-            v = frame[i, j] * w
-            total[y0, x0 + j] += a * v
-            weights[y0, x0 + j] += a * w
-            total[y0 + 1, x0 + j] += c * v
-            weights[y0 + 1, x0 + j] += c * w
-        for j in range(first, last):
-            w = weight[i, j]
-            v = frame[i, j] * w
-            total[y0, x0 + j + 1] += b * v
-            weights[y0, x0 + j + 1] += b * w
-            total[y0 + 1, x0 + j + 1] += d * v
-            weights[y0 + 1, x0 + j + 1] += d * w
+        fx, at = x - x0, first + x0
+        w, v = weight[i, first : first + n], frame[i, first : first + n]  # slices: LLVM then makes SIMD of the loops
+        for p in range(2):
+            share = sign * (y - y0 if p else 1 - (y - y0))
+            a, b = np.float32(share * (1 - fx)), np.float32(share * fx)
+            there, cover = total[y0 + p, at : at + n + 1], weights[y0 + p, at : at + n + 1]
+            there[0] += a * v[0] * w[0]
+            cover[0] += a * w[0]
+            inner, its_cover, v1, w1 = there[1:n], cover[1:n], v[1:], w[1:]
+            for j in range(n - 1):
+                inner[j] += a * v1[j] * w1[j] + b * v[j] * w[j]
+                its_cover[j] += a * w1[j] + b * w[j]
+            there[n] += b * v[n - 1] * w[n - 1]
+            cover[n] += b * w[n - 1]
 
 
 @njit(cache=True, nogil=True)
@@ -67,90 +60,85 @@ def splat_field(frame, weight, moved, offset, sign, total, weights):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def blur(image, taps, between, result):
+def _blur_along_columns(image, taps, i, row):
+    """Write row i of an image that was convolved along its columns; beyond the edge the image is zero."""
+    rows, columns = image.shape
+    here = image[i]
+    for j in range(columns):
+        row[j] = taps[0] * here[j]
+    for t in range(1, taps.shape[0]):
+        w = taps[t]
+        if i >= t and i + t < rows:
+            before, after = image[i - t], image[i + t]
+            for j in range(columns):
+                row[j] += w * (before[j] + after[j])
+        elif i >= t:
+            before = image[i - t]
+            for j in range(columns):
+                row[j] += w * before[j]
+        elif i + t < rows:
+            after = image[i + t]
+            for j in range(columns):
+                row[j] += w * after[j]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def blur(image, taps, result):
     """Convolve with symmetric taps (centre first) along both axes; beyond the edge the image is zero."""
     rows, columns = image.shape
     reach = taps.shape[0] - 1
+    wide = np.zeros(columns + 2 * reach, np.float32)
+    middle = wide[reach : reach + columns]
     for i in range(rows):
+        _blur_along_columns(image, taps, i, middle)
+        there = result[i]
         for j in range(columns):
-            between[i, j] = taps[0] * image[i, j]
+            there[j] = taps[0] * middle[j]
         for t in range(1, reach + 1):
-            w = taps[t]
-            if i - t >= 0 and i + t < rows:
-                for j in range(columns):
-                    between[i, j] += w * (image[i - t, j] + image[i + t, j])
-            elif i - t >= 0:
-                for j in range(columns):
-                    between[i, j] += w * image[i - t, j]
-            elif i + t < rows:
-                for j in range(columns):
-                    between[i, j] += w * image[i + t, j]
-        for j in range(columns):
-            result[i, j] = taps[0] * between[i, j]
-        for t in range(1, reach + 1):
-            w = taps[t]
-            for j in range(t, columns - t):
-                result[i, j] += w * (between[i, j - t] + between[i, j + t])
-            for j in range(max(t, columns - t), columns):
-                result[i, j] += w * between[i, j - t]
-            for j in range(min(t, columns - t)):
-                result[i, j] += w * between[i, j + t]
+            w, before, after = taps[t], wide[reach - t :], wide[reach + t :]
+            for j in range(columns):
+                there[j] += w * (before[j] + after[j])
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def blur_halved(image, taps, row, result):
-    """Do what `blur` does, for every other row and column only; ``row`` (columns,) is for what is between."""
-    rows, columns = image.shape
+def blur_halved(image, taps, result):
+    """Do what `blur` does, for every other row and column only."""
     reach = taps.shape[0] - 1
-    for half in range(result.shape[0]):
-        i = 2 * half
-        for j in range(columns):
-            row[j] = taps[0] * image[i, j]
+    columns, half = image.shape[1], result.shape[1]
+    wide = np.zeros(columns + 2 * reach, np.float32)
+    middle = wide[reach : reach + columns]
+    for i in range(result.shape[0]):
+        _blur_along_columns(image, taps, 2 * i, middle)
+        there = result[i]
+        for j in range(half):
+            there[j] = taps[0] * middle[2 * j]
         for t in range(1, reach + 1):
-            w = taps[t]
-            if i - t >= 0 and i + t < rows:
-                for j in range(columns):
-                    row[j] += w * (image[i - t, j] + image[i + t, j])
-            elif i - t >= 0:
-                for j in range(columns):
-                    row[j] += w * image[i - t, j]
-            elif i + t < rows:
-                for j in range(columns):
-                    row[j] += w * image[i + t, j]
-        for k in range(result.shape[1]):
-            j = 2 * k
-            total = taps[0] * row[j]
-            for t in range(1, reach + 1):
-                if j - t >= 0:
-                    total += taps[t] * row[j - t]
-                if j + t < columns:
-                    total += taps[t] * row[j + t]
-            result[half, k] = total
+            w, before, after = taps[t], wide[reach - t :], wide[reach + t :]
+            for j in range(half):
+                there[j] += w * (before[2 * j] + after[2 * j])
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def mean_and_gradient(total, weights, least, level, mean, gradient_y, gradient_x):
     """Write ``total / weights`` and its gradient; ``level`` and no gradient where weights are below ``least``."""
     rows, columns = total.shape
+    half, zero = np.float32(0.5), np.float32(0)
     for i in range(rows):
+        t, w, m = total[i], weights[i], mean[i]
         for j in range(columns):
-            if weights[i, j] > least:
-                mean[i, j] = total[i, j] / weights[i, j]
-            else:
-                mean[i, j] = level
-    half = np.float32(0.5)
-    for i in range(rows):
-        if i == 0 or i == rows - 1:
-            for j in range(columns):
-                gradient_y[i, j] = 0
-                gradient_x[i, j] = 0
-            continue
-        gradient_x[i, 0] = 0
-        gradient_y[i, 0] = 0
-        gradient_x[i, columns - 1] = 0
-        gradient_y[i, columns - 1] = 0
-        for j in range(1, columns - 1):
-            inside = min(weights[i - 1, j], weights[i + 1, j], weights[i, j - 1], weights[i, j + 1], weights[i, j])
-            share = half if inside > least else np.float32(0)
-            gradient_y[i, j] = share * (mean[i + 1, j] - mean[i - 1, j])
-            gradient_x[i, j] = share * (mean[i, j + 1] - mean[i, j - 1])
+            known = w[j] > least
+            m[j] = (t[j] if known else level) / (w[j] if known else np.float32(1))
+    gradient_y[0] = gradient_y[rows - 1] = gradient_x[0] = gradient_x[rows - 1] = zero
+    n = columns - 2
+    for i in range(1, rows - 1):
+        gy, gx = gradient_y[i], gradient_x[i]
+        gy[0] = gy[columns - 1] = gx[0] = gx[columns - 1] = zero
+        above, here, below = mean[i - 1, 1:], mean[i], mean[i + 1, 1:]
+        w_above, w_here, w_below = weights[i - 1, 1:], weights[i], weights[i + 1, 1:]
+        right, centre, gy, gx = here[2:], w_here[1:], gy[1:], gx[1:]
+        w_right = w_here[2:]
+        for j in range(n):
+            least_near = min(min(w_above[j], w_below[j]), min(w_here[j], min(w_right[j], centre[j])))
+            share = half if least_near > least else zero
+            gy[j] = share * (below[j] - above[j])
+            gx[j] = share * (right[j] - here[j])

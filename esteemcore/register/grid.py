@@ -39,7 +39,7 @@ class Grid:
         size = (shape[0] + 2 * pad, shape[1] + 2 * pad)
         self.total: Image = np.zeros(size, np.float32)
         self.weights: Image = np.zeros(size, np.float32)
-        self._scratch = [np.zeros(size, np.float32) for _ in range(6)]
+        self._scratch = [np.zeros(size, np.float32) for _ in range(5)]
 
     @property
     def inner(self) -> tuple[slice, slice]:
@@ -53,15 +53,15 @@ class Grid:
     def blurred(self, sigma_px: float) -> tuple[Image, Image]:
         """Return sum and weights, both blurred; overwritten by the next call."""
         taps = gaussian_taps(sigma_px)
-        between, total, weights = self._scratch[:3]
-        kernels.blur(self.total, taps, between, total)
-        kernels.blur(self.weights, taps, between, weights)
+        total, weights = self._scratch[:2]
+        kernels.blur(self.total, taps, total)
+        kernels.blur(self.weights, taps, weights)
         return total, weights
 
     def reference(self, sigma_px: float, least: float = 0.3) -> tuple[Image, Image, Image]:
         """Return the blurred mean and its gradient along y and x; overwritten by the next call."""
         total, weights = self.blurred(sigma_px)
-        mean, gradient_y, gradient_x = self._scratch[3:]
+        mean, gradient_y, gradient_x = self._scratch[2:]
         level = np.float32(self.total.sum(dtype=np.float64) / max(self.weights.sum(dtype=np.float64), 1e-9))
         kernels.mean_and_gradient(total, weights, np.float32(least), level, mean, gradient_y, gradient_x)
         return mean, gradient_y, gradient_x

@@ -101,7 +101,6 @@ class Corrected:
         self._pad = grid.pad
         self.fine = blur_factor < FINE
         self._full = [np.zeros_like(grid.total) for _ in range(2)]
-        self._row = np.zeros(grid.total.shape[1], np.float32)
         self._taps = gaussian_taps(max(blur_factor, LEAST_FACTOR) * BLUR_PX)
         self.shape = self._full[0][::2, ::2].shape
         self.size = (fft.next_fast_len(self.shape[0], True), fft.next_fast_len(self.shape[1], True))
@@ -122,8 +121,8 @@ class Corrected:
     def of_sums(self, total: Image, weights: Image) -> tuple[Image, Image]:
         """Return sums and weights of the full grid, blurred, at half resolution."""
         small, cover = np.empty(self.shape, np.float32), np.empty(self.shape, np.float32)
-        kernels.blur_halved(total, self._taps, self._row, small)
-        kernels.blur_halved(weights, self._taps, self._row, cover)
+        kernels.blur_halved(total, self._taps, small)
+        kernels.blur_halved(weights, self._taps, cover)
         return small, cover
 
     def seen(self, total: Image, weights: Image, least: float) -> Seen:

@@ -64,9 +64,9 @@ class Correlator:
         else:
             mean = np.float32((frame * mask).sum(dtype=np.float64) / max(mask.sum(dtype=np.float64), 1.0))
             centred = (frame - mean) * mask
-            total, weights, between = np.empty_like(frame), np.empty_like(frame), np.empty_like(frame)
-            kernels.blur(centred, self._taps, between, total)
-            kernels.blur(mask, self._taps, between, weights)
+            total, weights = np.empty_like(frame), np.empty_like(frame)
+            kernels.blur(centred, self._taps, total)
+            kernels.blur(mask, self._taps, weights)
             filled = total / np.maximum(weights, 0.02)
             centred = np.where(mask > 0, centred, filled)
         spectrum: Spectrum = fft.rfft2(centred * self._window) * self.band
