@@ -14,8 +14,8 @@ from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
 from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import Provenance, record
-from esteemcore.spectral.background_fit import MODELS, Fit, Step, fit_background, steps_of
-from esteemcore.spectral.windows import Window, channels_of, checked_spectra, counts_in, energy_axis
+from esteemcore.spectral.background_fit import MODELS, Fit, Step, fit_background, shrunk, steps_of
+from esteemcore.spectral.windows import Window, channels_of, checked_spectra, counts_in, digest_of, energy_axis
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,8 +29,8 @@ class BackgroundRemoved:
     background : ndarray of float64, shape (..., energy)
         The fitted background, extrapolated; zero below the window.
     variance : ndarray of float64, shape (..., energy)
-        Of `signal`, channel by channel: noise of the counts plus that of the fit. Channels share the fit's part: for
-        the variance of a sum over channels use `edge_map`.
+        Of `signal`, channel by channel: noise of the counts plus that of the fit or, in the window, less what the fit
+        follows of it. Channels share the fit's part: for the variance of a sum over channels use `edge_map`.
     parameters : ndarray of float64, shape (..., p)
         Of the model, see `MODELS`. Power law: amplitude at the centre of the window and exponent r.
     provenance : Provenance
@@ -52,7 +52,9 @@ class EdgeMap:
     data : ndarray of float64, shape (...)
         Net counts in the signal window.
     variance : ndarray of float64, shape (...)
-        Of `data`: of the counts and of the extrapolated background, its channels being correlated.
+        Of `data`: of the counts that are expected and of the extrapolated background, its channels being correlated.
+        Of a map with few counts its mean is true, and no place has none: n counts of a map with m on average have
+        ``(n + 1) / (1 + 1 / m)``.
     background : ndarray of float64, shape (...)
         Counts of the background in the signal window.
     provenance : Provenance
@@ -78,6 +80,8 @@ def remove_background(
     *,
     gain: float = 1.0,
     readout_sigma: float = 0.0,
+    progress: ProgressFunction | None = None,
+    cancel: threading.Event | None = None,
 ) -> BackgroundRemoved:
     r"""Fit the background of each spectrum in a window and take it off.
 
@@ -97,7 +101,10 @@ def remove_background(
     model : {"power_law", "double_power_law", "linear", "polynomial", "constant"}
         ``"linear"`` and ``"polynomial"`` (of second order) suit windows on both sides of EDS lines.
     gain, readout_sigma : float
-        Noise: variance = gain * counts + readout_sigma².
+        Noise: variance = gain * counts + readout_sigma², with the counts that are expected: where they are few, those
+        of all spectra have a say.
+    progress, cancel
+        Called with the fraction done; stops the work when set.
 
     Returns
     -------
@@ -109,6 +116,8 @@ def remove_background(
         If a window or the model makes no sense, or values are not finite.
     CalibrationError
         If the energy axis does not fit.
+    CancelledError
+        If `cancel` was set.
 
     References
     ----------
@@ -127,17 +136,31 @@ def remove_background(
     (100.0, 3.0)
     """
     data, shape, axis, inside, noise = _checked(si, energy_ev, window, model, gain, readout_sigma)
-    fit = _fit(data, axis, inside, model, noise)
+    work = Progress(3 + steps_of(model), progress, cancel)
+    work.step()
+    counts = counts_in(data, np.arange(shape[-1]))
+    if not np.isfinite(counts).all():
+        raise ParameterError("the spectra hold NaN or infinite values")
+    work.step()
+    fit = _fit(counts, axis, inside, model, noise, work.step)
     beyond = np.arange(inside[0], len(axis))
     background, spread = np.zeros(shape), np.zeros(shape)
     values, slopes = fit.at(axis[beyond])
     background[..., beyond] = values.reshape(*shape[:-1], -1)
     spread[..., beyond] = np.einsum("nki,nij,nkj->nk", slopes, fit.covariance, slopes).reshape(*shape[:-1], -1)
-    counts = counts_in(data, np.arange(shape[-1]))
+    work.step()
     signal = np.where(np.arange(shape[-1]) >= inside[0], counts - background, 0.0)
-    variance = gain * np.maximum(counts, background) + readout_sigma**2 + spread
-    made = record("spectral.remove_background", {"window": window, "model": model, **noise})
-    return BackgroundRemoved(signal, background, variance, fit.parameters.reshape(*shape[:-1], -1), made)
+    typical = np.maximum(background, counts.reshape(-1, shape[-1]).mean(axis=0))
+    variance = gain * shrunk(counts, gain, typical) + readout_sigma**2
+    variance += spread
+    variance[..., inside] -= 2 * spread[..., inside]
+    work.finish()
+    made = record(
+        "spectral.remove_background",
+        {"energy_ev": axis, "window": window, "model": model, **noise},
+        input_digest=digest_of(data),
+    )
+    return BackgroundRemoved(signal, background, np.maximum(variance, 0), fit.parameters.reshape(*shape[:-1], -1), made)
 
 
 def edge_map(
@@ -163,7 +186,7 @@ def edge_map(
     window : (float, float)
         Where the signal is.
     background : (float, float) or sequence of such pairs, optional
-        Where there is background only; nothing is taken off by default.
+        Where there is background only, beside the signal; nothing is taken off by default.
     model, gain, readout_sigma
         See `remove_background`.
     progress, cancel
@@ -190,11 +213,17 @@ def edge_map(
     >>> round(float(found.data)), round(float(found.background))
     (251, 220)
     """
+    checks.choice("model", model, tuple(MODELS))
     parts = window if background is None else background
     name = "constant" if background is None else model
     which = "signal" if background is None else "background"
     data, shape, axis, inside, noise = _checked(si, energy_ev, parts, name, gain, readout_sigma, which)
     seen = channels_of("the signal window", window, axis)
+    if background is not None and np.isin(seen, inside).any():
+        raise ParameterError(
+            f"the signal window {window} and the background window {background} share channels; the counts of the "
+            "signal would be taken for background"
+        )
     work = Progress(2 + (0 if background is None else 1 + steps_of(model)), progress, cancel)
     work.step()
     counts = counts_in(data, seen)
@@ -210,9 +239,10 @@ def edge_map(
         slope = slopes.sum(axis=1)
         spread = np.einsum("ni,nij,nj->n", slope, fit.covariance, slope).reshape(shape[:-1])
     work.finish()
-    variance = gain * np.maximum(total, below) + len(seen) * readout_sigma**2 + spread
-    parameters = {"window": window, "background": background, "model": model, **noise}
-    return EdgeMap(total - below, variance, below, record("spectral.edge_map", parameters))
+    variance = gain * shrunk(total, gain) + len(seen) * readout_sigma**2 + spread
+    parameters = {"energy_ev": axis, "window": window, "background": background, "model": model, **noise}
+    made = record("spectral.edge_map", parameters, input_digest=digest_of(data))
+    return EdgeMap(total - below, variance, below, made)
 
 
 def _checked(

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 MODELS = {"power_law": 3, "double_power_law": 3, "linear": 3, "polynomial": 4, "constant": 1}
 """Names of models and how many channels each needs at least."""
@@ -83,7 +83,7 @@ def _linear(
     """Weighted least squares; the weights are those of the fitted curve, which is noisy itself only a little."""
     design = basis(energy)
     fitted = np.linalg.lstsq(design, counts.T, rcond=None)[0].T
-    least = _least(counts)
+    least = _least(counts, gain)
     covariance = np.empty((0, 0, 0))
     for _ in range(LINEAR_ROUNDS):
         step()
@@ -125,15 +125,19 @@ def _power_law(counts: NDArray[np.float64], energy: NDArray[np.float64], gain: f
         if max(np.abs(step_a[~empty]).max(initial=0), np.abs(slope - before)[~empty].max(initial=0)) < 1e-8:
             break
     amplitude = np.where(empty, 0.0, np.exp(np.clip(log_a, -50, 50)))
-    value = np.maximum(amplitude, _least(counts)[:, 0])[:, None] * np.exp(slope[:, None] * x)
-    weight = 1 / (gain * value + floor)
     shape = np.exp(slope[:, None] * x)
-    d_r = value * x  # of an amplitude that is not zero, so that the exponent stays determined
+    counted = shrunk(counts.sum(axis=1), gain) / shape.sum(axis=1)  # an amplitude that is not zero
+    value = counted[:, None] * shape
+    weight = 1 / (gain * value + floor)
+    d_r = value * x
     normal = np.empty((len(counts), 2, 2))
     normal[:, 0, 0] = (weight * shape**2).sum(1)
     normal[:, 0, 1] = normal[:, 1, 0] = (weight * shape * d_r).sum(1)
     normal[:, 1, 1] = (weight * d_r**2).sum(1)
+    fixed = (slope <= 0) | (slope >= STEEPEST)  # an exponent at the end of its range is none that was fitted
+    normal[fixed, 0, 1] = normal[fixed, 1, 0] = 0
     covariance = np.linalg.inv(normal)
+    covariance[fixed, 1, 1] = 0
 
     def curve(at: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         lever = -np.log(at / center)
@@ -144,7 +148,27 @@ def _power_law(counts: NDArray[np.float64], energy: NDArray[np.float64], gain: f
     return Fit(np.stack([amplitude, slope], axis=1), covariance, curve)
 
 
-def _least(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean count below which a fitted value is not believed when weights are made, shape (n, 1)."""
-    least: NDArray[np.float64] = np.maximum(0.1 * counts.mean(axis=1, keepdims=True), 1.0 / counts.shape[1])
+def shrunk(counts: NDArray[np.float64], gain: float, mean: ArrayLike | None = None) -> NDArray[np.float64]:
+    """Return what the numbers of counts are expected to be on average, above zero, for variances of counts.
+
+    The mean of Poisson's law after n counts, if such means follow an exponential law of mean m before: (n + 1) / (1 +
+    1 / m). It is m on average, n where counts are many, and not zero where there happens to be none.
+
+    Parameters
+    ----------
+    counts : ndarray, any shape
+        Values, `gain` for each count.
+    gain : float
+    mean : array_like, optional
+        m, in the units of `counts`. Default: the mean of all places, of one count among them at least.
+    """
+    number = np.maximum(counts, 0) / gain
+    m = np.maximum(number.mean() if mean is None else np.asarray(mean) / gain, 1 / max(number.size, 1))
+    expected: NDArray[np.float64] = gain * (number + 1) / (1 + 1 / m)
+    return expected
+
+
+def _least(counts: NDArray[np.float64], gain: float) -> NDArray[np.float64]:
+    """Return the mean per channel below which a fitted value is not believed when weights are made, shape (n, 1)."""
+    least: NDArray[np.float64] = 0.1 * shrunk(counts.sum(axis=1, keepdims=True), gain) / counts.shape[1]
     return least

@@ -77,7 +77,8 @@ def cliff_lorimer(
     Raises
     ------
     ParameterError
-        If there are fewer than two elements, k-factors or masses are missing or not above zero, or maps do not fit.
+        If there are fewer than two elements, k-factors or masses are missing or not above zero, or maps or their
+        variances do not fit.
 
     References
     ----------
@@ -97,15 +98,10 @@ def cliff_lorimer(
     elements = tuple(lines)
     if len(elements) < 2:
         raise ParameterError(f"lines are of {', '.join(elements) or 'no element'}; expected two elements at least")
-    shapes = {element: np.shape(found.data) for element, found in lines.items()}
-    if len(set(shapes.values())) > 1:
-        raise ParameterError(f"the maps have shapes {shapes}; expected maps of the same places")
+    _check(lines, {"k_factors": k_factors, "k_sigma": k_sigma or {}, "atomic_masses": atomic_masses or {}})
     factor = np.array([_of(k_factors, element, "k_factors") for element in elements])
     if atomic_masses is not None:
         factor = factor / [_of(atomic_masses, element, "atomic_masses") for element in elements]
-    for name in (*k_factors, *(k_sigma or {}), *(atomic_masses or {})):
-        if name not in elements:
-            raise ParameterError(f"there are no lines of {name!r}; the maps are of {', '.join(elements)}")
     counts = np.stack([np.asarray(lines[element].data, np.float64) for element in elements])
     variance = np.stack([np.asarray(lines[element].variance, np.float64) for element in elements])
     each = factor.reshape(-1, *[1] * (counts.ndim - 1))
@@ -126,6 +122,30 @@ def cliff_lorimer(
         unit="mass" if atomic_masses is None else "atomic",
         provenance=record("spectral.cliff_lorimer", parameters, input_digest=digest(counts, variance)),
     )
+
+
+def _check(lines: Mapping[str, EdgeMap], named: Mapping[str, Mapping[str, float]]) -> None:
+    """Refuse what are no maps of the same places with a variance, and numbers that are not given by element."""
+    for element, found in lines.items():
+        if not (hasattr(found, "data") and hasattr(found, "variance")) or isinstance(found, np.ndarray):
+            raise ParameterError(f"the map of {element} is a {type(found).__name__}; expected an EdgeMap, of edge_map")
+        data, variance = np.shape(found.data), np.asarray(found.variance, np.float64)
+        if variance.shape != data:
+            raise ParameterError(f"the variance of {element} has shape {variance.shape} but its map has {data}")
+        if (variance < 0).any():
+            raise ParameterError(
+                f"the variance of {element} falls to {np.nanmin(variance):g}; expected none below zero"
+            )
+    shapes = {element: np.shape(found.data) for element, found in lines.items()}
+    if len(set(shapes.values())) > 1:
+        raise ParameterError(f"the maps have shapes {shapes}; expected maps of the same places")
+    for what, values in named.items():
+        if not isinstance(values, Mapping):
+            example = ", ".join(f"{element!r}: ..." for element in lines)
+            raise ParameterError(f"{what} is a {type(values).__name__}; expected a number by element, {{{example}}}")
+        for name in values:
+            if name not in lines:
+                raise ParameterError(f"there are no lines of {name!r}; the maps are of {', '.join(lines)}")
 
 
 def _of(values: Mapping[str, float], element: str, what: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,9 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from esteemcore._core.errors import CalibrationError, ParameterError
+from esteemcore._core.provenance import digest
 from esteemcore.events import SparseSI
 
 Window = tuple[float, float]
+
+BLOCK_BYTES = 32 * 2**20
+"""Memory that a part of lazy data takes, besides the channels that are kept."""
 
 
 def energy_axis(energy: ArrayLike, channels: int) -> NDArray[np.float64]:
@@ -54,7 +59,10 @@ def channels_of(
 
 
 def counts_in(si: Any, channels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the values of some channels, shape (..., len(channels)); only these become dense."""
+    """Return the values of some channels, shape (..., len(channels)); only these become dense and stay in memory.
+
+    Of lazy data some rows of the image are read at a time, from the first to the last of the channels.
+    """
     if isinstance(si, SparseSI):
         import scipy.sparse
 
@@ -64,8 +72,17 @@ def counts_in(si: Any, channels: NDArray[np.int64]) -> NDArray[np.float64]:
         )
         dense: NDArray[np.float64] = rows[:, channels].toarray().reshape(*si.shape[:-1], len(channels))
         return dense
+    if isinstance(si, np.ndarray):
+        return si[..., channels].astype(np.float64)
     first, last = int(channels[0]), int(channels[-1]) + 1
-    return np.asarray(si[..., first:last], np.float64)[..., channels - first]
+    shape = tuple(si.shape)
+    if len(shape) == 1:
+        return np.asarray(si[first:last])[channels - first].astype(np.float64)
+    lines = max(1, BLOCK_BYTES // (np.dtype(si.dtype).itemsize * math.prod(shape[1:-1]) * (last - first)))
+    found = np.empty((*shape[:-1], len(channels)))
+    for low in range(0, shape[0], lines):
+        found[low : low + lines] = np.asarray(si[low : low + lines, ..., first:last])[..., channels - first]
+    return found
 
 
 def checked_spectra(si: Any) -> tuple[Any, tuple[int, ...]]:
@@ -77,3 +94,10 @@ def checked_spectra(si: Any) -> tuple[Any, tuple[int, ...]]:
     if not shape or not all(shape) or dtype.kind not in "biuf":
         raise ParameterError(f"the spectra have shape {shape} and dtype {dtype}; expected real numbers (..., energy)")
     return data, shape
+
+
+def digest_of(si: Any) -> str | None:
+    """Return the digest of spectra that are in memory; None of lazy data, which would have to be read for it."""
+    if isinstance(si, SparseSI):
+        return digest(si.offset, si.channel, si.count)
+    return digest(si) if isinstance(si, np.ndarray) else None

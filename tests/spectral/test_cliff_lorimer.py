@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -91,3 +93,35 @@ def test_nothing_is_said_where_nothing_was_counted() -> None:
 def test_wrong_input_is_told(change, words) -> None:
     with pytest.raises(ParameterError, match=words):
         spectral.cliff_lorimer(**{"lines": lines(expected(9.0)), "k_factors": K, **change})
+
+
+def test_few_counts_have_large_errors_and_never_none() -> None:
+    """Lines of 3 and 1 counts: many places have no count of one of them, which does not make the composition sure."""
+    rng = np.random.default_rng(2)
+    energy = np.arange(0.0, 10.0, 0.05)
+    counts = rng.poisson(0.3 * (abs(energy - 5.4) < 0.25) + 0.1 * (abs(energy - 7.5) < 0.25), (60, 60, 200))
+    maps = {"Cr": spectral.edge_map(counts, energy, (5.1, 5.7)), "Ni": spectral.edge_map(counts, energy, (7.2, 7.8))}
+    found = spectral.cliff_lorimer(maps, {"Cr": 1.0, "Ni": 1.0})
+    some = np.isfinite(found.fractions[0])
+    assert np.isin(found.fractions[0][some], (0, 1)).mean() > 0.1
+    assert found.sigma[:, some].min() > 0.02
+    off = (found.fractions[0] - 0.75)[some]
+    assert np.mean(np.abs(off) < 2 * found.sigma[0][some]) > 0.85
+
+
+@pytest.mark.parametrize(
+    ("change", "k", "message"),
+    [
+        (lambda maps: maps, [1.47, 1.17, 0.9], "k_factors is a list; expected a number by element"),
+        (lambda maps: {e: m.data for e, m in maps.items()}, K, "the map of Ni is a ndarray; expected an EdgeMap"),
+        (
+            lambda maps: maps | {"Cr": dataclasses.replace(maps["Cr"], variance=np.ones(3))},
+            K,
+            "variance of Cr has shape",
+        ),
+        (lambda maps: maps | {"Si": dataclasses.replace(maps["Si"], variance=-maps["Si"].data)}, K, "falls to -"),
+    ],
+)
+def test_what_are_no_maps_is_refused_in_words(change, k, message) -> None:
+    with pytest.raises(ParameterError, match=message):
+        spectral.cliff_lorimer(change(lines(np.multiply.outer(expected(10.0), np.ones((2, 2))))), k)
