@@ -25,6 +25,9 @@ TOLERANCE = (0.8, 1.25)
 LEAST_NOISE = 1e-4
 """No channel is taken to have less noise than this share of the root mean square of the data."""
 
+MORE = 4
+"""Estimated noise is what so many components more leave than are asked for: what those miss must not pass for noise."""
+
 
 class Noise(NamedTuple):
     """Name of the model, and the weights (rows,) and (energy,) that make its noise equal."""
@@ -43,7 +46,7 @@ def noise_of(spectra: Spectra, total: Sums, n: int, noise: str, gain: float, rea
     total : Sums
         Of its matrix.
     n : int
-        Components; what they leave is the noise where it is estimated.
+        Components; what they and some more leave is the noise where it is estimated.
     noise : {"auto", "poisson", "gaussian"}
     gain, readout_sigma : float
         Of counts.
@@ -54,17 +57,17 @@ def noise_of(spectra: Spectra, total: Sums, n: int, noise: str, gain: float, rea
     if noise == "gaussian":
         return Noise("gaussian", np.ones(rows), np.ones(channels))
     camera = gain != 1 or readout_sigma > 0
-    if noise == "poisson" and total.lowest < 0 and readout_sigma == 0:
+    if (noise == "poisson" or camera) and total.lowest < 0 and readout_sigma == 0:
         raise ParameterError(
-            f"the data hold values down to {total.lowest:g}, which counts cannot be; use noise='gaussian', or give "
-            "readout_sigma if the camera adds noise to counts"
+            f"the data hold values down to {total.lowest:g}, which counts cannot be, whatever their gain; use "
+            "noise='gaussian', or give readout_sigma if the camera adds noise to counts, or leave both to an estimate"
         )
     if noise == "poisson" or camera or (total.lowest >= 0 and _counts(spectra.matrix)):
         row, channel = lowrank.noise_weights(
             spectra.matrix, gain=gain, readout_sigma=readout_sigma, least_counts=LEAST_COUNTS * gain
         )
         return Noise("poisson", row, channel)
-    return Noise("estimated", *_estimated(spectra.matrix, n))
+    return Noise("estimated", *_estimated(spectra.matrix, n + MORE))
 
 
 def _counts(matrix: Any) -> bool:
@@ -82,21 +85,24 @@ def _counts(matrix: Any) -> bool:
 
 
 def _estimated(matrix: Any, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return weights from what `n` components leave: by channel from a sample of pixels, then by pixel."""
-    rows, channels = matrix.shape
+    """Return weights from what `n` components leave: by channel from a sample of pixels, then by pixel.
+
+    The weights of a typical pixel are 1. Where components leave nothing, as in simulated or denoised data, the noise is
+    the least one.
+    """
+    channels = matrix.shape[1]
     sample = _some_rows(matrix)
     floor = LEAST_NOISE * float(np.sqrt(np.square(sample).mean()))
-    _, channel = noise_scales(sample, n)
-    channel = 1 / np.hypot(1 / channel, floor)
+    typical, channel = noise_scales(sample, n)
+    channel = 1 / np.hypot(1 / (channel * float(np.median(typical))), floor)
     k = min(n, min(sample.shape) // 4)
     squares = row_squares(matrix, channel**2)
     if k:
         _, directions, _ = leading_vectors(sample * channel, k)
         squares = squares - np.square(times(matrix, channel[:, None] * directions)).sum(axis=1)
     variance = np.maximum(squares, 0) / (channels - k)
-    typical = float(np.median(variance))
-    variance = np.maximum(variance, 1e-3 * typical) if typical > 0 else np.ones(rows)
-    row = 1 / np.sqrt(variance)
+    least = max(1e-3 * float(np.median(variance)), float(np.square(floor * channel).mean()))
+    row = 1 / np.sqrt(np.maximum(variance, least))
     size = float(np.median(row))
     return row / size, channel * size
 

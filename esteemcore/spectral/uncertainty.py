@@ -260,7 +260,6 @@ def _able(stated: Stated, name: str) -> bool:
         (method.known or problem.known is None)
         and (method.sum_to_one or not problem.sum_to_one)
         and (method.lazy or not stated.spectra.lazy)
-        and (method.negative or problem.noise == "poisson")
         and (name != "mvsa" or problem.n > 2)
     )
 

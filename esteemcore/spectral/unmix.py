@@ -21,9 +21,6 @@ from esteemcore.spectral.unmixing import Uncertainty, Unmixing, normalised, resi
 FEW_COUNTS = 20.0
 """Mean counts of a pixel below which abundances are smoothed unless the user says otherwise."""
 
-MANY_PER_CHANNEL = 1.0
-"""Mean counts of a channel from which on the noise is near enough to Gaussian for the geometric methods."""
-
 FEW_PER_CHANNEL = 1.0
 """Mean counts of a channel of a pixel below which the likelihood of counts is worth its time."""
 
@@ -182,8 +179,6 @@ def state(
             raise ParameterError(f"method {name!r} cannot take {what}; these can: {', '.join(able_ones)}")
     if spectra.lazy and not chosen.lazy:
         raise ParameterError(f"method {name!r} needs the image in memory; give an array or SparseSI, or bin it first")
-    if total.lowest < 0 and not chosen.negative:
-        raise ParameterError(f"method {name!r} takes no values below zero, but the data go down to {total.lowest:g}")
     problem = Problem(
         matrix=_in_float64(spectra.matrix),
         mask=spectra.mask,
@@ -199,6 +194,7 @@ def state(
         sum_to_one=bool(sum_to_one),
         unimodal=bool(unimodal),
         restarts=None if restarts is None else checks.integer("restarts", restarts, minimum=1),
+        precision=_precision(spectra.matrix),
         progress=progress,
         cancel=cancel,
     )
@@ -283,6 +279,11 @@ def _smoothing(smoothing_px: float | None, spectra: Spectra, total: Sums, noise:
         return checks.not_negative("smoothing_px", smoothing_px, "px")
     few = noise == "poisson" and float(total.rows.mean()) / gain < FEW_COUNTS
     return 1.0 if few else 0.0
+
+
+def _precision(matrix: Any) -> float:
+    """Return the relative rounding error of the data; whole numbers have none and are kept as float64."""
+    return float(np.finfo(matrix.dtype if matrix.dtype.kind == "f" else np.float64).eps)
 
 
 def _in_float64(matrix: Any) -> Any:

@@ -14,6 +14,12 @@ from esteemcore.lowrank.operators import is_sparse, times
 from esteemcore.spectral.abundances import abundances
 from esteemcore.spectral.methods.problem import Factors, Problem
 
+LEAST_VALUE = 1e-9
+"""Singular values of less than this share of the largest one are rounding errors of float64."""
+
+ROUNDED = 10.0
+"""So many times the rounding error of the data, as a share of the largest singular value, are rounding errors, too."""
+
 LEAST_SHARE = 0.2
 """Pixels of less than this share of the mean intensity are no candidates for pure ones: their direction is noise."""
 
@@ -69,8 +75,9 @@ def points(problem: Problem) -> Points:
     """
     weights = problem.channel_weights
     _, values, directions = truncated_svd(weighted(problem), problem.n, seed=problem.seed)
-    if values[-1] <= 1e-9 * values[0]:
-        number = int((values > 1e-9 * values[0]).sum())
+    least = max(LEAST_VALUE, ROUNDED * problem.precision) * values[0]
+    if values[-1] <= least:
+        number = int((values > least).sum())
         raise ParameterError(
             f"n_components is {problem.n}, but the data are mixtures of {number} spectra at most, without noise"
         )

@@ -59,6 +59,8 @@ class Problem:
         Spectra have one maximum each.
     restarts : int or None
         Independent starts, for methods that have any; None: the method's default.
+    precision : float
+        Relative rounding error of the data as they were given: of float32 more than of float64.
     """
 
     matrix: Any
@@ -75,6 +77,7 @@ class Problem:
     sum_to_one: bool = False
     unimodal: bool = False
     restarts: int | None = None
+    precision: float = float(np.finfo(np.float64).eps)
     progress: ProgressFunction | None = None
     cancel: threading.Event | None = None
 
@@ -152,8 +155,6 @@ class Method:
         Can make each spectrum have one maximum.
     lazy : bool
         Takes `RowBlocks`; other methods refuse lazy images.
-    negative : bool
-        Takes values below zero.
     """
 
     solve: Callable[[Problem], Factors]
@@ -161,4 +162,3 @@ class Method:
     sum_to_one: bool = True
     unimodal: bool = False
     lazy: bool = True
-    negative: bool = True
