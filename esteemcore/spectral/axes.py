@@ -12,7 +12,7 @@ from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
 from esteemcore._core.provenance import Provenance, record
 from esteemcore.events import SparseSI
-from esteemcore.spectral.windows import checked_spectra
+from esteemcore.spectral.windows import checked_spectra, digest_of
 
 UNITS = ("nm", "eV", "cm^-1")
 
@@ -139,7 +139,12 @@ def convert_axis(
         "refractive_index": index, "gain": gain, "readout_sigma": readout,
     }  # fmt: skip
     return ConvertedSpectra(
-        counts / width, spread / width**2, middle, edges, to, record("spectral.convert_axis", parameters)
+        counts / width,
+        spread / width**2,
+        middle,
+        edges,
+        to,
+        record("spectral.convert_axis", parameters, input_digest=digest_of(data)),
     )
 
 

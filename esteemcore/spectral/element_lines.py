@@ -17,6 +17,9 @@ from esteemcore._core.provenance import Provenance, record
 FANO, PAIR_EV, MN_KALPHA_EV = 0.118, 3.65, 5895.0
 """Fano factor and energy per pair of silicon; the line that detectors are rated by."""
 
+HIGHEST_KEV = 200.0
+"""No axis of X-rays in a microscope ends higher; one in eV does."""
+
 FAMILIES = {
     "K": {"K": 2},
     "L": {"L1": 2, "L2": 2, "L3": 4},
@@ -88,7 +91,8 @@ def element_lines(
     DependencyError
         If XrayDB is not installed.
     ParameterError
-        If an element is unknown or given twice, none has a line on the axis, or the axis is no calibrated one.
+        If an element is unknown, or one or a family given twice, none has a line on the axis, or the axis is no
+        calibrated one in keV.
 
     References
     ----------
@@ -105,11 +109,15 @@ def element_lines(
     With ``unmix(si, 5, method="nmf", known=lines.spectra)`` the fifth spectrum is free for bremsstrahlung and what else
     there is.
     """
-    axis, step = _axis(energy_kev)
     width = checks.finite("fwhm_ev", fwhm_ev, "eV")
     if not 60 <= width <= 300:
         raise ParameterError(f"fwhm_ev is {width:g}; expected 60 to 300 eV, the width of Mn K alpha")
+    axis, step = _axis(energy_kev, width)
+    if isinstance(elements, str):
+        raise ParameterError(f"elements are {elements!r}; expected a list of symbols, such as ['C', 'O']")
     wanted = [checks.choice("family", family, tuple(FAMILIES)) for family in families]
+    if len(set(wanted)) != len(wanted):
+        raise ParameterError(f"families are {wanted}; expected each once")
     lowest = checks.not_negative("lowest_kev", lowest_kev, "keV")
     symbols = [str(element) for element in elements]
     if len(set(symbols)) != len(symbols) or not symbols:
@@ -137,14 +145,19 @@ def element_lines(
     )  # fmt: skip
 
 
-def _axis(energy_kev: ArrayLike) -> tuple[NDArray[np.float64], float]:
-    """Return the axis and its step, checked."""
+def _axis(energy_kev: ArrayLike, fwhm_ev: float) -> tuple[NDArray[np.float64], float]:
+    """Return the axis and its step, checked: channels that tell lines apart, and no energies that X-rays have not."""
     axis = np.asarray(energy_kev, np.float64)
     if axis.ndim != 1 or len(axis) < 2 or not np.isfinite(axis).all():
         raise ParameterError(f"energy_kev has shape {axis.shape}; expected two channels at least, in keV")
     step = float(axis[-1] - axis[0]) / (len(axis) - 1)
     if step <= 0 or np.abs(np.diff(axis) - step).max() > 0.01 * step:
         raise ParameterError("energy_kev must rise in even steps; expected the calibrated axis of the spectra")
+    if 1e3 * step > 2 * fwhm_ev or axis[-1] > HIGHEST_KEV:
+        raise ParameterError(
+            f"energy_kev goes to {axis[-1]:g} in steps of {step:g} keV, but lines are {fwhm_ev:g} eV wide and below "
+            f"{HIGHEST_KEV:g} keV; is the axis in eV?"
+        )
     return axis, step
 
 

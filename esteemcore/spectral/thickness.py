@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
+from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import Provenance, record
 from esteemcore.events import SparseSI
-from esteemcore.spectral.windows import Window, channels_of, checked_spectra, energy_axis
+from esteemcore.spectral.windows import Window, channels_of, checked_spectra, digest_of, energy_axis
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +46,8 @@ def relative_thickness(
     *,
     gain: float = 1.0,
     readout_sigma: float = 0.0,
+    progress: ProgressFunction | None = None,
+    cancel: threading.Event | None = None,
 ) -> RelativeThickness:
     r"""Return t / lambda of each spectrum from the electrons that lost nothing.
 
@@ -67,6 +72,8 @@ def relative_thickness(
         channel within 15 eV above it.
     gain, readout_sigma : float
         Noise: variance = gain * counts + readout_sigma².
+    progress, cancel
+        Called with the fraction done; stops the work when set.
 
     Returns
     -------
@@ -78,6 +85,8 @@ def relative_thickness(
         If the values are not finite or the window makes no sense.
     CalibrationError
         If the energy axis does not fit, or the highest peak is nowhere near 0 eV.
+    CancelledError
+        If `cancel` was set.
 
     References
     ----------
@@ -97,12 +106,15 @@ def relative_thickness(
     axis = energy_axis(energy_ev, shape[-1])
     gain = checks.positive("gain", gain)
     readout = checks.not_negative("readout_sigma", readout_sigma)
-    window = _zero_loss(data, axis) if zero_loss is None else zero_loss
+    lines = 1 if isinstance(data, SparseSI) or len(shape) == 1 else shape[0]
+    work = Progress(lines * (2 if zero_loss is None else 1), progress, cancel)
+    work.step(0)
+    window = _zero_loss(data, axis, work) if zero_loss is None else zero_loss
     inside = channels_of("the zero-loss window", window, axis)
     rest = np.setdiff1d(np.arange(shape[-1]), inside)
     if not len(rest):
         raise ParameterError("the zero-loss window holds all channels; expected losses beside it")
-    elastic, lost = _sums(data, (inside, rest))
+    elastic, lost = _sums(data, (inside, rest), work)
     total = elastic + lost
     known = (elastic > 0) & (total > 0)
     elastic, total = np.where(known, elastic, np.nan), np.where(known, total, np.nan)
@@ -114,13 +126,13 @@ def relative_thickness(
         data=np.log(total / elastic),
         sigma=np.sqrt(variance),
         zero_loss=(float(window[0]), float(window[1])),
-        provenance=record("spectral.relative_thickness", parameters),
+        provenance=record("spectral.relative_thickness", parameters, input_digest=digest_of(data)),
     )
 
 
-def _zero_loss(data: Any, axis: NDArray[np.float64]) -> Window:
+def _zero_loss(data: Any, axis: NDArray[np.float64], work: Progress) -> Window:
     """Return the window around the highest peak of the sum of all spectra that ends before the losses rise."""
-    summed = _sum_spectrum(data, len(axis))
+    summed = _sum_spectrum(data, len(axis), work)
     peak = int(summed.argmax())
     if abs(axis[peak]) > 5:
         raise CalibrationError(
@@ -134,23 +146,26 @@ def _zero_loss(data: Any, axis: NDArray[np.float64]) -> Window:
     return float(axis[peak]) - reach, float(axis[peak]) + reach
 
 
-def _rows(data: Any) -> Any:
-    """Return the parts of dense or lazy data that are in memory one after the other: rows of pixels."""
-    return (np.asarray(row, np.float64) for row in data) if data.ndim > 1 else (np.asarray(data, np.float64),)
+def _rows(data: Any, work: Progress) -> Iterator[NDArray[np.float64]]:
+    """Yield the parts of dense or lazy data that are in memory one after the other: rows of pixels."""
+    for row in (data[k] for k in range(data.shape[0])) if len(data.shape) > 1 else (data[:],):
+        yield np.asarray(row, np.float64)
+        work.step()
 
 
-def _sum_spectrum(data: Any, channels: int) -> NDArray[np.float64]:
+def _sum_spectrum(data: Any, channels: int, work: Progress) -> NDArray[np.float64]:
     if isinstance(data, SparseSI):
+        work.step()
         return np.bincount(data.channel, weights=data.count, minlength=channels)
     summed = np.zeros(channels)
-    for row in _rows(data):
+    for row in _rows(data, work):
         summed += row.reshape(-1, channels).sum(axis=0)
     if not np.isfinite(summed).all():
         raise ParameterError("the spectra hold NaN or infinite values")
     return summed
 
 
-def _sums(data: Any, parts: tuple[NDArray[np.int64], ...]) -> list[NDArray[np.float64]]:
+def _sums(data: Any, parts: tuple[NDArray[np.int64], ...], work: Progress) -> list[NDArray[np.float64]]:
     """Return the counts in each part of the channels, shape (...)."""
     shape = tuple(data.shape)
     if isinstance(data, SparseSI):
@@ -161,8 +176,9 @@ def _sums(data: Any, parts: tuple[NDArray[np.int64], ...]) -> list[NDArray[np.fl
             weight[part] = 1
             counts = np.bincount(pixel, weights=data.count * weight[data.channel], minlength=len(data.offset) - 1)
             found.append(counts.reshape(shape[:-1]))
+        work.step()
         return found
-    rows = [[row[..., part].sum(axis=-1) for part in parts] for row in _rows(data)]
+    rows = [[row[..., part].sum(axis=-1) for part in parts] for row in _rows(data, work)]
     sums = [np.reshape([row[k] for row in rows], shape[:-1]) for k in range(len(parts))]
     if not all(np.isfinite(part).all() for part in sums):
         raise ParameterError("the spectra hold NaN or infinite values")

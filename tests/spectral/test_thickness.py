@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 
 import h5py
 import numpy as np
 import pytest
 
 from esteemcore import simulate, spectral
-from esteemcore.errors import CalibrationError, ParameterError
+from esteemcore._core.provenance import digest
+from esteemcore.errors import CalibrationError, CancelledError, ParameterError
 from esteemcore.events import SparseSI
 
 ENERGY = np.arange(-10.0, 200.0)
@@ -98,3 +100,41 @@ def test_places_without_zero_loss_are_not_known() -> None:
 def test_wrong_input_is_told(change, error, words) -> None:
     with pytest.raises(error, match=words):
         spectral.relative_thickness(**{"si": draw(0.5, 100, 1)[0], "energy_ev": ENERGY, **change})
+
+
+class Lazy:
+    """An array that is read in slices, and tells how often."""
+
+    def __init__(self, data):
+        self.data, self.shape, self.dtype, self.reads = data, data.shape, data.dtype, 0
+
+    def __getitem__(self, place):
+        self.reads += 1
+        return self.data[place]
+
+
+def test_it_tells_its_progress_and_stops_before_the_next_row() -> None:
+    counts = draw(0.5, 500, 24).reshape(6, 4, 210)
+    told: list[float] = []
+    found = spectral.relative_thickness(Lazy(counts), ENERGY, progress=told.append)
+    np.testing.assert_array_equal(found.data, spectral.relative_thickness(counts, ENERGY).data)
+    assert np.all(np.diff(told) > 0)
+    assert told[-1] == 1
+    stop, lazy = threading.Event(), Lazy(counts)
+    stop.set()
+    with pytest.raises(CancelledError):
+        spectral.relative_thickness(lazy, ENERGY, cancel=stop)
+    assert lazy.reads == 0
+    stop.clear()
+    with pytest.raises(CancelledError):
+        spectral.relative_thickness(lazy, ENERGY, progress=lambda done: stop.set() if done else None, cancel=stop)
+    assert lazy.reads <= 2
+
+
+def test_the_provenance_knows_the_spectra() -> None:
+    counts = draw(0.5, 500, 2)
+    assert spectral.relative_thickness(counts, ENERGY).provenance.input_digest == digest(counts)
+    sparse = spectral.relative_thickness(SparseSI.from_dense(counts[None]), ENERGY)
+    assert sparse.provenance.input_digest not in (None, digest(counts))
+    light = spectral.convert_axis(counts, np.arange(1.0, 211.0), "nm", "eV")
+    assert light.provenance.input_digest == digest(counts)
