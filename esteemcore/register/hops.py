@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from esteemcore.register import _splat_kernels as kernels
+from esteemcore.register import _hop_kernels as kernels
+from esteemcore.register import _splat_kernels as splats
 from esteemcore.register.grid import Grid, Image, gaussian_taps, spread
 from esteemcore.register.lines import LEAST_NOISE, Frame
 
@@ -105,7 +106,6 @@ class Corrected:
         self.shape = self._full[0][::2, ::2].shape
         self.size = (fft.next_fast_len(self.shape[0], True), fft.next_fast_len(self.shape[1], True))
         fy, fx = fft.fftfreq(self.size[0])[:, None], fft.rfftfreq(self.size[1])[None]
-        self._frequency = fy, fx
         self._low_pass = np.exp(-2 * np.pi**2 * (LOW_PX / 2) ** 2 * (fy**2 + fx**2)).astype(np.float32)
 
     def image(self, frame: Frame, gain: float) -> tuple[Image, Image]:
@@ -121,8 +121,8 @@ class Corrected:
     def of_sums(self, total: Image, weights: Image) -> tuple[Image, Image]:
         """Return sums and weights of the full grid, blurred, at half resolution."""
         small, cover = np.empty(self.shape, np.float32), np.empty(self.shape, np.float32)
-        kernels.blur_halved(total, self._taps, small)
-        kernels.blur_halved(weights, self._taps, cover)
+        splats.blur_halved(total, self._taps, small)
+        splats.blur_halved(weights, self._taps, cover)
         return small, cover
 
     def seen(self, total: Image, weights: Image, least: float) -> Seen:
@@ -130,22 +130,11 @@ class Corrected:
         known = weights > least
         level = float(total[known].sum(dtype=np.float64) / max(weights[known].sum(dtype=np.float64), 1e-9))
         image = np.where(known, total / np.where(known, weights, 1) - np.float32(level), np.float32(0))
-        shading = self.back(fft.rfft2(image, self.size) * self._low_pass)
-        shading /= np.maximum(self.back(fft.rfft2(known.astype(np.float32), self.size) * self._low_pass), 0.05)
+        shading = self._back(fft.rfft2(image, self.size) * self._low_pass)
+        shading /= np.maximum(self._back(fft.rfft2(known.astype(np.float32), self.size) * self._low_pass), 0.05)
         return Seen(np.where(known, image - shading, np.float32(0)), known)
 
-    def spectrum(self, image: Image) -> NDArray[np.complex64]:
-        """Return the half spectrum of an image."""
-        spectrum: NDArray[np.complex64] = fft.rfft2(image, self.size)
-        return spectrum
-
-    def back(self, spectrum: NDArray[np.complex64], hop_px: Floats | None = None) -> Image:
-        """Return the image of a spectrum, R(x), or R(x + hop)."""
-        if hop_px is not None:
-            fy, fx = self._frequency
-            y = np.exp(1j * np.pi * fy * hop_px[0]).astype(np.complex64)  # half resolution: hop / 2 pixels
-            x = np.exp(1j * np.pi * fx * hop_px[1]).astype(np.complex64)
-            spectrum = spectrum * y * x
+    def _back(self, spectrum: NDArray[np.complex64]) -> Image:
         image: Image = fft.irfft2(spectrum, self.size)[: self.shape[0], : self.shape[1]]
         return image
 
@@ -219,52 +208,52 @@ class Judge:
     ) -> None:
         self._corrected, self._hops = corrected, hops
         mean = corrected.seen(total, weights, enough)
-        spectrum, known = corrected.spectrum(mean.image), mean.known
-        self._here = mean.image
+        self._here, known = mean.image, mean.known
         self._known = known = ndimage.binary_erosion(known, iterations=EDGE)  # beside it shifted edges ring
         variance = noise + slope * np.where(known, total / np.where(known, weights, 1), 0)
         usual = float(variance[known].mean()) if known.any() else 1.0
         spread = float((total[known] / weights[known]).var()) if known.any() else 1.0
-        weight = 1 / np.maximum(variance, max(LEAST_NOISE * usual, QUIETEST * spread, 1e-30))
+        weight = (1 / np.maximum(variance, max(LEAST_NOISE * usual, QUIETEST * spread, 1e-30))).astype(np.float32)
         steepness = sum((0.5 * g) ** 2 for g in np.gradient(self._here)) * weight  # a pixel here is two of the frames
+        self._inside = known.astype(np.float32)
         self._filter = np.empty((len(hops), *corrected.shape), np.float32)
         self._middle = np.empty_like(self._filter)
         self._expected = np.empty_like(self._filter)
         self._by_chance = np.empty_like(self._filter)
-        for h in range(len(hops)):
-            self._hops[h] = self._refine(spectrum, hops[h])
-            there = corrected.back(spectrum, self._hops[h])
-            both = known & _moved(known, self._hops[h])
-            difference = np.where(both, there - self._here, np.float32(0))
-            square = difference**2 * weight  # in units of the noise of a sample
-            some = square[::2, ::2][both[::2, ::2]]
-            doubt = DOUBT**2 * 1.4826**2 * float(np.median(some)) if some.size else 0.0
-            unsure = doubt + (DOUBT * DISTORTION_PX) ** 2 * steepness
-            clean = difference * (np.maximum(square - unsure, 0) / np.maximum(square, 1e-30))
-            self._filter[h] = clean * weight
-            self._middle[h] = self._filter[h] * (self._here + there) / 2
-            self._by_chance[h] = both * np.float32(BY_CHANCE * doubt)
-            self._expected[h] = self._filter[h] * difference - self._by_chance[h]
+        there, both, some = (np.empty(corrected.shape, np.float32) for _ in range(3))
+        for h, hop in enumerate(hops):
+            self._hops[h] = refined = self._refine(hop, there, both)
+            self._move(refined, there, both)
+            count = kernels.squares(self._here, there, both, weight, some.ravel())
+            doubt = DOUBT**2 * 1.4826**2 * float(np.median(some.ravel()[:count])) if count else 0.0
+            kernels.telling(
+                self._here, there, both, weight, steepness, doubt, (DOUBT * DISTORTION_PX) ** 2, BY_CHANCE * doubt,
+                self._filter[h], self._middle[h], self._expected[h], self._by_chance[h],
+            )  # fmt: skip
 
         double = np.full(corrected.size[1] // 2 + 1, 2 / np.prod(corrected.size), np.float32)  # of a half spectrum
         double[0] /= 2
         if corrected.size[1] % 2 == 0:
             double[-1] /= 2
-        self._power = np.array([np.abs(fft.rfft2(f, corrected.size)) ** 2 * double for f in self._filter])
-        self._power = self._power.reshape(len(hops), corrected.size[0], double.size)
+        self._power = np.empty((len(hops), corrected.size[0], double.size), np.float32)
+        for filtered, power in zip(self._filter, self._power, strict=True):
+            kernels.power(fft.rfft2(filtered, corrected.size), double, power)
 
-    def _refine(self, spectrum: NDArray[np.complex64], hop: Floats) -> Floats:
+    def _move(self, hop: Floats, there: Image, both: Image) -> None:
+        """Write R(x + hop), and where it and R(x) are known."""
+        kernels.move(self._here, float(hop[0] / 2), float(hop[1] / 2), there)  # half resolution
+        kernels.both_known(self._inside, round(hop[0] / 2), round(hop[1] / 2), both)
+
+    def _refine(self, hop: Floats, there: Image, both: Image) -> Floats:
         """Return the hop that makes R(x + hop) most like R(x): one Gauss-Newton step."""
-        there = self._corrected.back(spectrum, hop)
-        both = self._known & _moved(self._known, hop)
-        gy, gx = (0.5 * g for g in np.gradient(there))  # per px of full resolution
-        gy, gx, e = gy[both], gx[both], (self._here - there)[both]
-        yy, yx, xx = float(gy @ gy), float(gy @ gx), float(gx @ gx)
+        self._move(hop, there, both)
+        sums = np.empty(5)
+        kernels.step_sums(self._here, there, both, sums)
+        yy, yx, xx, b, c = sums
         determinant = yy * xx - yx * yx
         if determinant <= 1e-6 * yy * xx:
             return hop
-        b, c = float(gy @ e), float(gx @ e)
-        step = np.array([xx * b - yx * c, yy * c - yx * b]) / determinant
+        step = 4 * np.array([xx * b - yx * c, yy * c - yx * b]) / determinant  # 2 pixels, 4 px, for a difference
         refined: Floats = hop + np.clip(step, -0.5, 0.5)
         return refined
 
@@ -287,7 +276,7 @@ class Judge:
         filters = self._filter.reshape(h, -1)
         statistic = -2 * (images @ filters.T - inside @ self._middle.reshape(h, -1).T).astype(np.float64)
         expected = (inside @ self._expected.reshape(h, -1).T).astype(np.float64)
-        noise = np.einsum("hij,ij->h", self._power, power)
+        noise = (self._power.reshape(h, power.size) @ power.ravel().astype(np.float32)).astype(np.float64)
         variance = 4 * scatter[:, None] * np.maximum(noise, 1e-30)
         highest = expected + inside @ self._by_chance.reshape(h, -1).T
         shown = np.abs(statistic) - CLEAR * np.sqrt(variance)  # what the frame itself says of E, beyond its noise
@@ -303,15 +292,3 @@ class Judge:
             norm = float(np.sqrt((a.astype(np.float64) @ a) * (b.astype(np.float64) @ b)))
             result[k] = float(a.astype(np.float64) @ b) / norm if norm > 0 else 0.0
         return result
-
-
-def _moved(known: NDArray[np.bool_], hop_px: Floats) -> NDArray[np.bool_]:
-    """Return ``known(x + hop)``, False beyond the edge."""
-    result = np.zeros_like(known)
-    a, b = (int(np.round(d / 2)) for d in hop_px)
-    rows, columns = known.shape
-    if abs(a) < rows and abs(b) < columns:
-        result[max(-a, 0) : rows - max(a, 0), max(-b, 0) : columns - max(b, 0)] = known[
-            max(a, 0) : rows - max(-a, 0), max(b, 0) : columns - max(-b, 0)
-        ]
-    return result

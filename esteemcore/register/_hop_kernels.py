@@ -1,0 +1,132 @@
+"""Compiled loops of the comparison of places: a mean moved by a hop, where it differs from itself, and how much."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+LOBES = 6
+"""Half width of the windowed sinc (Lanczos) that images are moved with, in px."""
+
+
+@njit(cache=True, nogil=True)
+def lanczos(fraction, taps):
+    """Write the 2 `LOBES` weights of the pixels around a place that lies this fraction of a pixel behind one."""
+    for t in range(2 * LOBES):
+        x = math.pi * (fraction - (t - LOBES + 1))
+        taps[t] = 1.0 if abs(x) < 1e-9 else math.sin(x) / x * math.sin(x / LOBES) / (x / LOBES)
+    taps /= taps.sum()
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def move(image, dy, dx, result):
+    """Write ``image(x + d)``, interpolated; beyond the edge the image is zero."""
+    rows, columns = image.shape
+    a, b = math.floor(dy), math.floor(dx)
+    along, across = np.empty(2 * LOBES, np.float32), np.empty(2 * LOBES, np.float32)
+    lanczos(dy - a, along)
+    lanczos(dx - b, across)
+    room = abs(b) + 2 * LOBES
+    wide = np.zeros(columns + 2 * room, np.float32)
+    middle = wide[room : room + columns]
+    for i in range(rows):
+        middle[:] = 0
+        for t in range(2 * LOBES):
+            y = i + a + t - LOBES + 1
+            if y >= 0 and y < rows:
+                w, there = along[t], image[y]
+                for j in range(columns):
+                    middle[j] += w * there[j]
+        row = result[i]
+        row[:] = 0
+        for t in range(2 * LOBES):
+            w, there = across[t], wide[room + b + t - LOBES + 1 :]
+            for j in range(columns):
+                row[j] += w * there[j]
+
+
+@njit(cache=True, nogil=True)
+def both_known(known, a, b, both):
+    """Write 1 where an image is known at x and at x + (a, b), else 0."""
+    rows, columns = known.shape
+    both[:] = 0
+    first, last = max(0, -b), min(columns, columns - b)
+    n = last - first
+    if n <= 0:
+        return
+    for i in range(max(0, -a), min(rows, rows - a)):
+        here, there, result = known[i, first:last], known[i + a, first + b : last + b], both[i, first:last]
+        for j in range(n):
+            result[j] = here[j] * there[j]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def step_sums(here, there, both, sums):
+    """Write the normal equations of the shift that makes ``there`` most like ``here``: yy, yx, xx and right sides."""
+    rows, columns = here.shape
+    sums[:] = 0
+    n = columns - 2
+    for i in range(1, rows - 1):
+        yy = yx = xx = y = x = np.float32(0)
+        above, below = there[i - 1, 1:], there[i + 1, 1:]
+        left, right = there[i], there[i, 2:]
+        r, m, w = here[i, 1:], there[i, 1:], both[i, 1:]
+        for j in range(n):
+            gy, gx = w[j] * (below[j] - above[j]), w[j] * (right[j] - left[j])
+            e = r[j] - m[j]
+            yy += gy * gy
+            yx += gy * gx
+            xx += gx * gx
+            y += gy * e
+            x += gx * e
+        sums[0] += yy
+        sums[1] += yx
+        sums[2] += xx
+        sums[3] += y
+        sums[4] += x
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def squares(here, there, both, weight, some):
+    """Write the squared differences, in units of the noise, of every other pixel that is known; return how many."""
+    found = 0
+    for i in range(0, here.shape[0], 2):
+        for j in range(0, here.shape[1], 2):
+            if both[i, j] > 0:
+                some[found] = (there[i, j] - here[i, j]) ** 2 * weight[i, j]
+                found += 1
+    return found
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def telling(here, there, both, weight, steepness, doubt, distortion, by_chance, filters, middles, expected, chances):
+    """Write the filter that tells two places apart, and what it gives: of their mean, if all is right, by chance.
+
+    Of a squared difference counts what exceeds ``doubt + distortion * steepness``, in units of the noise.
+    """
+    rows, columns = here.shape
+    half, zero, tiny = np.float32(0.5), np.float32(0), np.float32(1e-30)
+    doubt, distortion, by_chance = np.float32(doubt), np.float32(distortion), np.float32(by_chance)
+    for i in range(rows):
+        r, m, w, s, u = here[i], there[i], weight[i], steepness[i], both[i]
+        f, mid, e, chance = filters[i], middles[i], expected[i], chances[i]
+        for j in range(columns):
+            difference = u[j] * (m[j] - r[j])
+            square = difference * difference * w[j]
+            beyond = square - doubt - distortion * s[j]
+            share = (beyond if beyond > zero else zero) / (square if square > tiny else tiny)
+            f[j] = difference * share * w[j]
+            mid[j] = f[j] * half * (r[j] + m[j])
+            chance[j] = by_chance * u[j]
+            e[j] = f[j] * difference - chance[j]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def power(spectrum, weight, result):
+    """Write ``weight * |spectrum|²``, the weight for each column."""
+    for i in range(spectrum.shape[0]):
+        for j in range(spectrum.shape[1]):
+            z = spectrum[i, j]
+            result[i, j] = weight[j] * (z.real * z.real + z.imag * z.imag)
