@@ -170,6 +170,23 @@ def test_known_spectra_come_first_and_stay(rng) -> None:
             spectral.unmix(data, 3, method=method, known=spectra[:1])
 
 
+def test_known_spectra_that_the_data_do_not_hold_get_nothing_and_spoil_nothing(rng) -> None:
+    """One has lines where there is no count at all, the other one between those of the phases."""
+    channels = np.arange(60)
+    share = regions(rng, (24, 24), 2)
+    share[0, :2] = np.eye(2)
+    lines = np.exp(-((channels - np.array([[12], [30]])) ** 2) / 8) + 0.02 * (channels < 50)
+    counts = rng.poisson(300 * share @ (lines / lines.sum(axis=1, keepdims=True)))
+    absent = np.stack([channels == 55, np.exp(-((channels - 42) ** 2) / 4)]).astype(float)
+    for method in (name for name, entry in QUICK.items() if entry.known):
+        result = spectral.unmix(counts, 4, method=method, known=absent)
+        assert np.isfinite(result.spectra).all(), method
+        np.testing.assert_allclose(result.abundances.sum(), counts.sum(), rtol=0.02, err_msg=method)
+        assert result.abundances[0].sum() < 1e-6 * counts.sum(), method
+        assert result.abundances[1].sum() < 0.03 * counts.sum(), method
+        assert np.sqrt(np.mean(result.residual**2)) < 1.1, method
+
+
 def test_shares_sum_to_one_where_they_are_asked_to(rng) -> None:
     data, _, _ = mixture(rng)
     for method, entry in QUICK.items():

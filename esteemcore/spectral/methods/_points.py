@@ -139,16 +139,6 @@ def unmixed(problem: Problem, cloud: Points, corners: NDArray[np.float64]) -> Fa
     return Factors(spectra, abundances(problem, spectra))
 
 
-def all_known(problem: Problem) -> Factors | None:
-    """Return the abundances of known spectra where there are no others to find."""
-    if problem.known is None or len(problem.known) < problem.n:
-        return None
-    work = problem.steps(1)
-    amounts = abundances(problem, problem.known)
-    work.step()
-    return Factors(problem.known, amounts)
-
-
 def _half_estimators(directions: NDArray[np.float64], even: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
     """Return what spectra are multiplied by to get the coordinates from even and from odd channels.
 

@@ -7,9 +7,8 @@ from numpy.typing import NDArray
 
 from esteemcore.lowrank.operators import row_squares, times, transposed_times
 from esteemcore.spectral.abundances import abundances, nonnegative
-from esteemcore.spectral.methods._points import all_known, points
 from esteemcore.spectral.methods.problem import Factors, Problem
-from esteemcore.spectral.methods.spa import purest_corners
+from esteemcore.spectral.methods.spa import spa
 
 ITERATIONS = 200
 """Rounds of both least squares."""
@@ -30,16 +29,16 @@ def mcr(problem: Problem) -> Factors:
     ----------
     .. [1] R. Tauler, Chemom. Intell. Lab. Syst. 30, 133 (1995).
     """
-    found = all_known(problem)
-    if found is not None:
-        return found
     work = problem.steps(ITERATIONS + 1)
-    cloud = points(problem)
-    spectra = np.maximum(purest_corners(problem, cloud) @ cloud.basis, 0)
+    start = spa(problem.quiet())
+    spectra = np.maximum(start.spectra, 0)
     given = 0 if problem.known is None else len(problem.known)
     if problem.known is not None:
         spectra[:given] = problem.known
     work.step()
+    if given == problem.n:
+        work.finish()
+        return start
     weights = problem.row_weights**2
     whole = _sum_of_squares(problem)
     amounts, left = abundances(problem, spectra), np.inf

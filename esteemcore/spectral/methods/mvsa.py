@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_ndtr
 
-from esteemcore.spectral.methods._points import Plane, Points, all_known, plane_of, points, unmixed
+from esteemcore.spectral.methods._known import holding_known
+from esteemcore.spectral.methods._points import Plane, Points, plane_of, points, unmixed
 from esteemcore.spectral.methods.nfindr import largest_simplex
 from esteemcore.spectral.methods.problem import Factors, Problem
 from esteemcore.spectral.methods.spa import ROUNDS, purest_corners
@@ -19,6 +20,7 @@ ITERATIONS = 500
 """Of the minimiser, at each width; a few tens are usual."""
 
 
+@holding_known
 def mvsa(problem: Problem) -> Factors:
     r"""Return the corners of the smallest simplex that holds all pixels as far as their noise tells.
 
@@ -36,9 +38,6 @@ def mvsa(problem: Problem) -> Factors:
     .. [1] J. Li, A. Agathos, D. Zaharie, J. M. Bioucas-Dias, A. Plaza, X. Li, IEEE Trans. Geosci. Remote Sens. 53, 5067
        (2015).
     """
-    found = all_known(problem)
-    if found is not None:
-        return found
     work = problem.steps(ROUNDS + 1)
     cloud = points(problem)
     plane = plane_of(problem, cloud)

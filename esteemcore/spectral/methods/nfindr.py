@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from esteemcore.spectral.methods._points import all_known, plane_of, points, unmixed
+from esteemcore.spectral.methods._known import holding_known
+from esteemcore.spectral.methods._points import plane_of, points, unmixed
 from esteemcore.spectral.methods.problem import Factors, Problem
 
 RESTARTS = 10
@@ -15,6 +16,7 @@ EXCHANGES = 100
 """Rounds of exchanges at the most; the volume never falls and there are finitely many sets, so it ends before."""
 
 
+@holding_known
 def nfindr(problem: Problem) -> Factors:
     """Return the spectra of the pixels that span the largest simplex, and how much of each is in every pixel.
 
@@ -25,9 +27,6 @@ def nfindr(problem: Problem) -> Factors:
     ----------
     .. [1] M. E. Winter, Proc. SPIE 3753, 266 (1999).
     """
-    found = all_known(problem)
-    if found is not None:
-        return found
     restarts = RESTARTS if problem.restarts is None else problem.restarts
     work = problem.steps(restarts + 1)
     cloud = points(problem)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esteemcore._core.progress import Progress
-from esteemcore.spectral.methods._points import Points, all_known, points, unmixed
+from esteemcore.spectral.methods._known import holding_known
+from esteemcore.spectral.methods._points import Points, points, unmixed
 from esteemcore.spectral.methods.problem import Factors, Problem
 
 SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
@@ -24,6 +25,7 @@ ROUNDS = 5
 """How often each corner is looked for anew, given the others."""
 
 
+@holding_known
 def spa(problem: Problem) -> Factors:
     """Return the spectra of the purest pixels and how much of each is in every pixel.
 
@@ -39,9 +41,6 @@ def spa(problem: Problem) -> Factors:
     .. [1] M. C. U. Araujo et al., Chemom. Intell. Lab. Syst. 57, 65 (2001).
     .. [2] N. Gillis, S. A. Vavasis, IEEE Trans. Pattern Anal. Mach. Intell. 36, 698 (2014).
     """
-    found = all_known(problem)
-    if found is not None:
-        return found
     work = problem.steps(ROUNDS + 2)
     cloud = points(problem)
     work.step()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from esteemcore.spectral.methods._points import all_known, plane_of, points, unmixed
+from esteemcore.spectral.methods._known import holding_known
+from esteemcore.spectral.methods._points import plane_of, points, unmixed
 from esteemcore.spectral.methods.problem import Factors, Problem
 
 RESTARTS = 10
 """Independent draws of the random directions."""
 
 
+@holding_known
 def vca(problem: Problem) -> Factors:
     """Return the spectra of single pixels at the corners, and how much of each is in every pixel.
 
@@ -22,9 +24,6 @@ def vca(problem: Problem) -> Factors:
     ----------
     .. [1] J. M. P. Nascimento, J. M. Bioucas-Dias, IEEE Trans. Geosci. Remote Sens. 43, 898 (2005).
     """
-    found = all_known(problem)
-    if found is not None:
-        return found
     restarts = RESTARTS if problem.restarts is None else problem.restarts
     work = problem.steps(restarts + 1)
     cloud = points(problem)
