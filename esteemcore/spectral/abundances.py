@@ -16,8 +16,11 @@ ROUNDS = 60
 FULL_EXCHANGES = 3
 """Rounds without progress before only one component at a time changes sides, which cannot cycle."""
 
-CLOSURE = 1e6
-"""Weight of the equation that abundances sum to 1, in units of the largest squared norm of a spectrum."""
+CLOSURE = 100.0
+"""Weight of the equation that shares sum to 1, in units of the largest squared distance of a spectrum from the mean."""
+
+CLOSURES, CLOSED = 20, 1e-11
+"""Corrections of what that leaves open, each by this weight nearer, and the error of the sum that ends them."""
 
 RIDGE = 1e-13
 """Added to the squared norm of each spectrum, in units of it: of two equal spectra both get a part."""
@@ -50,7 +53,8 @@ def nonnegative(
     """Return non-negative least-squares amounts from the normal equations, exact, for many right-hand sides.
 
     Block principal pivoting [1]_: pixels with the same set of non-zero amounts are solved together. With `sum_to_one`
-    the amounts also sum to 1, by an equation of overwhelming weight (FCLS, [2]_).
+    the amounts also sum to 1 (FCLS, [2]_): of shares only the differences of the spectra from their mean matter, which
+    keeps all digits of those that are alike, and the sum is brought to 1 by the method of multipliers [3]_.
 
     Parameters
     ----------
@@ -68,17 +72,36 @@ def nonnegative(
     ----------
     .. [1] J. Kim, H. Park, SIAM J. Sci. Comput. 33, 3261 (2011).
     .. [2] D. C. Heinz, C.-I. Chang, IEEE Trans. Geosci. Remote Sens. 39, 529 (2001).
+    .. [3] M. J. D. Powell, in Optimization (Academic Press, 1969), 283.
     """
+    if sum_to_one:
+        return _shares(gram, projections)
     scale = np.sqrt(np.maximum(np.diag(gram), 1e-300))
-    if sum_to_one:
-        weight = CLOSURE * float(scale.max()) ** 2
-        gram, projections = gram + weight, projections + weight
-        scale = np.sqrt(np.diag(gram))
     alike = gram / np.outer(scale, scale) + RIDGE * np.eye(len(gram))
-    amounts = _pivot(alike, projections / scale) / scale
-    if sum_to_one:
-        amounts /= amounts.sum(axis=1, keepdims=True)
-    return amounts
+    return _pivot(alike, projections / scale) / scale
+
+
+def _shares(gram: NDArray[np.float64], projections: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return non-negative amounts that sum to 1, from the normal equations."""
+    level = gram.mean(axis=0)
+    about = gram - level - level[:, None] + level.mean()  # products of the differences from the mean spectrum
+    right = projections - projections.mean(axis=1, keepdims=True) - level + level.mean()
+    distance = float(np.diag(about).max())
+    if distance <= RIDGE * float(np.diag(gram).max()):
+        return np.full_like(projections, 1 / len(gram))
+    weight = CLOSURE * distance
+    about = about + weight
+    scale = np.sqrt(np.diag(about))
+    alike = about / np.outer(scale, scale) + RIDGE * np.eye(len(gram))
+    multiplier = np.full((len(projections), 1), weight)
+    for _ in range(CLOSURES):
+        amounts = _pivot(alike, (right + multiplier) / scale) / scale
+        missing = 1 - amounts.sum(axis=1, keepdims=True)
+        if np.abs(missing).max(initial=0) < CLOSED:
+            break
+        multiplier += weight * missing
+    shares: NDArray[np.float64] = amounts / amounts.sum(axis=1, keepdims=True)
+    return shares
 
 
 def _pivot(gram: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:

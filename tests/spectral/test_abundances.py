@@ -39,7 +39,30 @@ def test_shares_of_a_whole_are_the_constrained_least_squares(rng) -> None:
             lambda a, pixel=pixel: np.square(pixel - a @ spectra).sum(),
             np.full(4, 0.25), bounds=[(0, None)] * 4, constraints=[whole], options={"ftol": 1e-12, "maxiter": 500},
         )  # fmt: skip
-        assert np.square(pixel - amounts @ spectra).sum() <= expected.fun * (1 + 1e-4)
+        assert np.square(pixel - amounts @ spectra).sum() <= expected.fun * (1 + 1e-7)
+
+
+@pytest.mark.parametrize("apart", [1.0, 1e-2, 1e-3])
+def test_shares_of_spectra_that_are_alike_are_as_exact_as_those_of_others(rng, apart) -> None:
+    """Two shares have one free number, whose best value within 0 and 1 is known; a third spectrum has no share."""
+    first = phases(rng, 1, 40)[0] * 1000
+    second, third = (first * (1 + apart * rng.uniform(-1, 1, 40)) for _ in range(2))
+    between = first - second
+    true = rng.uniform(-0.2, 1.2, 50)
+    data = second + true[:, None] * between
+    spectra = np.stack([first, second])
+    found = nonnegative(spectra @ spectra.T, data @ spectra.T, sum_to_one=True)
+    np.testing.assert_allclose(found[:, 0], true.clip(0, 1), atol=1e-8)
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-12)
+    three = np.stack([first, second, third])
+    inside = (true > 0) & (true < 1)
+    found = nonnegative(three @ three.T, data[inside] @ three.T, sum_to_one=True)
+    np.testing.assert_allclose(found, np.stack([true, 1 - true, 0 * true], axis=1)[inside], atol=1e-7)
+
+
+def test_equal_spectra_have_equal_shares(rng) -> None:
+    spectra = np.repeat(phases(rng, 1, 20), 2, axis=0)
+    np.testing.assert_allclose(nonnegative(spectra @ spectra.T, 3 * spectra[:1] @ spectra.T, sum_to_one=True), 0.5)
 
 
 def test_equal_spectra_share_what_there_is(rng) -> None:
