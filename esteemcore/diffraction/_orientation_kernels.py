@@ -100,26 +100,31 @@ def cos_half(a, b, symmetry):
 
 @njit(cache=True, nogil=True)
 def compare(span, spot_radius, spot_azimuth, spot_share, sign, angle, disks, tolerance):
-    """Return the correlation at an angle in rad, the change of the angle that the disks ask for, and how many match."""
+    """Return the correlation at an angle in rad, the change of the angle that the disks ask for, and how many match.
+
+    Each disk, in their order, takes the spot that adds most among those that are left: the correlation is one at most.
+    """
     radius, azimuth, weight = disks
     total, moment, inertia, matched = 0.0, 0.0, 0.0, 0
+    taken = np.zeros(span[1] - span[0], np.bool_)
     for d in range(radius.size):
-        met = False
+        most, best, by = 0.0, -1, 0.0
         for spot in range(span[0], span[1]):
             off = radius[d] - spot_radius[spot]
-            if abs(off) >= tolerance:
+            if abs(off) >= tolerance or taken[spot - span[0]]:
                 continue
             turn = (azimuth[d] - sign * spot_azimuth[spot] - angle) / (2 * math.pi)
             turn = 2 * math.pi * (turn - math.floor(turn + 0.5))
             share = 1 - (off**2 + (spot_radius[spot] * turn) ** 2) / tolerance**2
-            if share <= 0:
-                continue
-            met = True
-            product = weight[d] * spot_share[spot]
-            total += product * share
-            moment += product * spot_radius[spot] ** 2 * turn
-            inertia += product * spot_radius[spot] ** 2
-        matched += met
+            if spot_share[spot] * share > most:
+                most, best, by = spot_share[spot] * share, spot, turn
+        if best >= 0:
+            taken[best - span[0]] = True
+            pull = weight[d] * spot_share[best] * spot_radius[best] ** 2
+            total += weight[d] * most
+            moment += pull * by
+            inertia += pull
+            matched += 1
     return total, moment / max(inertia, 1e-12), matched
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -88,8 +89,9 @@ class TemplateLibrary:
         return len(self.rotations)
 
     def digest(self) -> str:
-        """Return a digest of all templates."""
-        return digest(self.offset, self.vectors, self.intensity, self.rotations, self.phase)
+        """Return a digest of all templates, symmetries and names."""
+        names = np.array(self.names, np.str_)
+        return digest(self.offset, self.vectors, self.intensity, self.rotations, self.phase, names, *self.symmetries)
 
 
 def template_library(
@@ -202,9 +204,10 @@ def template_library(
     made = record(
         "diffraction.template_library",
         {
-            "phases": [crystal.name for crystal in given], "beam_energy_kev": energy, "resolution_deg": step,
+            "phases": [_described(crystal) for crystal in given], "beam_energy_kev": energy, "resolution_deg": step,
             "reach_per_nm": reach, "excitation_per_nm": excitation, "thickness_nm": thickness,
             "precession_deg": precession, "faintest": least,
+            "libraries": {name: metadata.version(name) for name in ("diffsims", "orix")},
         },
     )  # fmt: skip
     return TemplateLibrary(
@@ -218,3 +221,17 @@ def template_library(
         tuple(given),
         made,
     )
+
+
+def _described(crystal: Any) -> dict[str, Any]:
+    """Return what a phase is: name, point group, cell in Å and degrees, atoms with place, occupancy and vibration."""
+    atoms = [
+        [atom.element, *np.asarray(atom.xyz, float).round(6).tolist(), float(atom.occupancy), float(atom.Uisoequiv)]
+        for atom in crystal.structure
+    ]
+    return {
+        "name": crystal.name,
+        "point_group": crystal.point_group.name,
+        "cell": [float(v) for v in crystal.structure.lattice.abcABG()],
+        "atoms": atoms,
+    }

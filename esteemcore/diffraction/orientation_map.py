@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,9 +13,14 @@ from esteemcore._core.errors import ParameterError
 from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import digest, record
 from esteemcore.diffraction.disks import processors
+from esteemcore.diffraction.distortion import distortion_matrix
+from esteemcore.diffraction.ellipse import Ellipse
+from esteemcore.diffraction.orientation_disks import offsets
 from esteemcore.diffraction.orientation_library import TemplateLibrary
 from esteemcore.diffraction.orientation_match import match, prepare
 from esteemcore.diffraction.orientation_result import Orientations
+from esteemcore.diffraction.orientation_tilt import around
+from esteemcore.diffraction.table import DiskTable
 
 Floats = NDArray[np.float64]
 
@@ -27,7 +31,7 @@ AMBIGUOUS = 0.05
 
 
 def orientation(
-    disks: Any,
+    disks: DiskTable,
     scan_shape: tuple[int, int],
     library: TemplateLibrary,
     pixel_per_nm: float,
@@ -37,10 +41,11 @@ def orientation(
     apart_deg: float = 5.0,
     gamma: float = 0.5,
     mirrored: bool = True,
+    refine: bool = True,
     least_disks: int = 3,
-    azimuth_steps: int = 360,
+    azimuth_steps: int | None = None,
     center: ArrayLike | None = None,
-    distortion: ArrayLike | None = None,
+    distortion: ArrayLike | Ellipse | None = None,
     rotation_deg: float = 0.0,
     flip: bool = False,
     threads: int | None = None,
@@ -62,7 +67,8 @@ def orientation(
     n_best : int
         Orientations kept per position, 2 at least.
     tolerance_px : float
-        Distance in px at which a disk no longer belongs to a spot.
+        Distance in px at which a disk no longer belongs to a spot; at most half the distance of the innermost spot
+        from the beam.
     apart_deg : float
         Orientations nearer to a better one of the same phase than this, symmetry included, are the same one.
     gamma : float
@@ -71,12 +77,19 @@ def orientation(
     mirrored : bool
         Use every template mirrored as well, which is that of another orientation: needed where the templates cover the
         orientations of the Laue group only, as those of `template_library` do.
+    refine : bool
+        Find the tilt between the templates, from a paraboloid through the correlations of those round each of the best.
+        Without it orientations are those of templates, turned about the beam.
     least_disks : int
         Disks that a position needs besides the direct beam.
-    azimuth_steps : int
-        Steps of a turn about the beam in the search; the angle is refined after it.
-    center, distortion
-        Direct beam and ellipse, see `strain`. Default: the brightest disk, no distortion.
+    azimuth_steps : int, optional
+        Steps of a turn about the beam in the search; the angle is refined after it. Default: so many that the outermost
+        spots move by half the tolerance.
+    center : array_like, shape (2,) or (positions, 2), optional
+        Direct beam (row, column) in px, where something stops it. Default: the brightest disks, where they lie near a
+        plane over the scan; elsewhere the plane.
+    distortion : Ellipse or array_like, shape (2, 2), optional
+        What makes ellipses of circles on the detector, (row, column), see `Ellipse.matrix`.
     rotation_deg, flip
         How the detector is turned against the scan, see `esteemcore.fourd.Geometry`. By default their axes agree.
     threads : int, optional
@@ -94,6 +107,8 @@ def orientation(
     ------
     ParameterError
         If a parameter does not fit, or no disk lies where the templates have spots.
+    CalibrationError
+        If the brightest disks of most positions cannot be the direct beam.
 
     Notes
     -----
@@ -102,9 +117,9 @@ def orientation(
     .. math:: C(\alpha) = \sum_{s, d} w_s w_d \max(0, 1 - |r_d - R_\alpha r_s|^2 / \tau^2),
         \qquad w \propto I^\gamma, \quad \sum_s w_s^2 = \sum_d w_d^2 = 1,
 
-    with the tolerance :math:`\tau`. All turns :math:`\alpha` about the beam are searched, mirrored templates too. A
-    template is turned only if a bound of its correlation, from the radii alone, reaches those of the best: nothing is
-    missed.
+    with the tolerance :math:`\tau`; in the end each disk counts with one spot and each spot with one
+    disk. All turns :math:`\alpha` about the beam are searched, mirrored templates too. A template is turned only if a
+    bound of its correlation, from the radii alone, reaches those of the best: nothing is missed.
 
     Patterns of thin crystals are nearly unchanged by half a turn about the beam. Where the confidence is low, look at
     the second orientation.
@@ -140,14 +155,17 @@ def orientation(
     apart = checks.positive("apart_deg", apart_deg, "degrees")
     power = checks.positive("gamma", gamma)
     least = checks.integer("least_disks", least_disks, minimum=2)
-    steps = checks.integer("azimuth_steps", azimuth_steps, minimum=36, maximum=3600)
-    workers = checks.integer("threads", threads or processors(), minimum=1)
+    workers = processors() if threads is None else checks.integer("threads", threads, minimum=1)
+    near, reach = (f(np.hypot(*library.vectors.T)) / pixel for f in (np.min, np.max))
+    if tolerance > near / 2:
+        raise ParameterError(
+            f"tolerance_px is {tolerance:g}, but the innermost spots of the templates are {near:.1f} px from the beam; "
+            f"expected half of that at most, {near / 2:.1f} px. Is pixel_per_nm {pixel:g} right?"
+        )
+    steps = _steps(azimuth_steps, reach, tolerance)
     prepared = prepare(library, pixel, tolerance, steps, power)
-    frame, offset, bright = _offsets(disks, positions, center, distortion)
-    if flip:
-        offset = offset[:, ::-1]
-    turn = math.radians(checks.finite("rotation_deg", rotation_deg))
-    offset = offset @ np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    matrix = distortion_matrix(distortion)
+    frame, offset, bright, doubts = offsets(disks, shape, 0.3 * near, center, matrix, rotation_deg, bool(flip))
     radius, azimuth = np.hypot(*offset.T), np.arctan2(*offset.T)
     part = (radius > tolerance) & (radius < prepared.reach + tolerance) & (bright > 0)
     enough = np.bincount(frame[part], minlength=positions)
@@ -157,7 +175,7 @@ def orientation(
             f"pixel_per_nm {pixel:g} right?"
         )
     part &= enough[frame] >= least
-    order = np.flatnonzero(part)[np.argsort(frame[part], kind="stable")]
+    order = np.flatnonzero(part)[np.lexsort((-bright[part], frame[part]))]
     rows = np.searchsorted(frame[order], np.arange(positions + 1))
     weight = bright[order] ** power
     norm = np.sqrt(np.bincount(frame[order], weight**2, positions))
@@ -168,6 +186,7 @@ def orientation(
         (radius[order], azimuth[order], weight),
         prepared,
         (tolerance, steps, bool(mirrored), math.cos(math.radians(apart) / 2)),
+        around(library, bool(mirrored)) if refine else None,
         wanted,
         workers,
         steps_done.step,
@@ -187,8 +206,8 @@ def orientation(
         {
             "scan_shape": shape, "library": library.digest(), "pixel_per_nm": pixel, "n_best": wanted,
             "tolerance_px": tolerance, "apart_deg": apart, "gamma": power, "mirrored": bool(mirrored),
-            "least_disks": least, "azimuth_steps": steps, "center": center, "distortion": distortion,
-            "rotation_deg": rotation_deg, "flip": bool(flip),
+            "refine": bool(refine), "least_disks": least, "azimuth_steps": steps, "center": center,
+            "distortion": matrix, "rotation_deg": rotation_deg, "flip": bool(flip),
         },
         input_digest=digest(frame, offset, bright),
     )  # fmt: skip
@@ -202,30 +221,28 @@ def orientation(
         matched=result[..., 2].astype(np.int64),
         disks=enough.reshape(shape),
         library=library,
-        notes=_notes(there[..., 0], first, confidence, least),
+        notes=doubts + _notes(there[..., 0], first, confidence, least),
         provenance=made,
     )
 
 
-def _offsets(
-    disks: Any, positions: int, center: ArrayLike | None, distortion: ArrayLike | None
-) -> tuple[NDArray[np.int64], Floats, Floats]:
-    """Return position, place (row, column) from the direct beam and electrons of the disks that have them."""
-    frame = checks.flat_indices("disks.frame", disks.frame, positions)
-    place = np.stack([disks.y, disks.x], axis=1).astype(np.float64)
-    bright = np.asarray(disks.intensity, np.float64)
-    if center is None:
-        origin = np.asarray(disks.brightest(positions), np.float64)
-    else:
-        given = np.asarray(center, np.float64)
-        if given.shape not in ((2,), (positions, 2)) or not np.isfinite(given).all():
-            raise ParameterError(f"center has shape {given.shape}; expected (2,) or one per position, ({positions}, 2)")
-        origin = np.broadcast_to(given, (positions, 2))
-    offset = place - origin[frame]
-    if distortion is not None:
-        offset = offset @ np.linalg.inv(np.asarray(distortion, np.float64)).T
-    known = np.isfinite(offset).all(axis=1) & np.isfinite(bright)
-    return frame[known], offset[known], bright[known]
+def _steps(given: int | None, reach: float, tolerance: float) -> int:
+    """Return the steps of a turn: the default, or those given if the outermost spots move by the tolerance at most."""
+    needed = 2 * math.pi * reach / tolerance
+    if needed > 7200:
+        raise ParameterError(
+            f"tolerance_px is {tolerance:g}, but spots lie up to {reach:.0f} px from the beam: more than 7200 steps "
+            "of a turn; give a larger tolerance"
+        )
+    if given is None:
+        return 4 * max(9, math.ceil(needed / 2))
+    steps = checks.integer("azimuth_steps", given, minimum=36, maximum=14400)
+    if steps < needed:
+        raise ParameterError(
+            f"azimuth_steps is {steps}: the outermost spots would move by {2 * math.pi * reach / steps:.1f} px, more "
+            f"than tolerance_px; expected {math.ceil(needed)} at least"
+        )
+    return steps
 
 
 def _notes(there: NDArray[np.bool_], first: Floats, confidence: Floats, least: int) -> tuple[str, ...]:

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esteemcore.diffraction._orientation_kernels import UNIT, match_frames
+from esteemcore.diffraction._tilt_kernels import refine_tilts
 from esteemcore.diffraction.orientation_library import TemplateLibrary
+from esteemcore.diffraction.orientation_tilt import Around
 
 Floats = NDArray[np.float64]
 
@@ -100,6 +102,7 @@ def match(
     place: tuple[Floats, Floats, Floats],
     library: Prepared,
     search: tuple[float, int, bool, float],
+    tilts: Around | None,
     wanted: int,
     threads: int,
     done: Callable[[int], None],
@@ -124,6 +127,18 @@ def match(
             result.rotation[start:end],
             result.found[start:end],
         )
+        if tilts is not None:
+            refine_tilts(
+                rows[start : end + 1],
+                *place,
+                library.spots,
+                library.templates,
+                tuple(tilts),
+                search[0],
+                result.best[start:end],
+                result.rotation[start:end],
+                result.found[start:end],
+            )
         return end - start
 
     starts = range(0, frames, PIECE)

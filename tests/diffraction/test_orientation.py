@@ -63,9 +63,12 @@ def test_templates_find_themselves(gold) -> None:
         [r * half * t for r, t in zip(own, turns, strict=True)],
     ):
         table = disks(change, electrons=1e9)
-        result = diffraction.orientation(table, (1, len(chosen)), gold, PIXEL)
+        result = diffraction.orientation(table, (1, len(chosen)), gold, PIXEL, refine=False, azimuth_steps=360)
         np.testing.assert_allclose(result.correlation[0, :, 0], 1, atol=1e-3)
         assert max(angle_deg(q, r) for q, r in zip(result.rotations[0, :, 0], change, strict=True)) < 0.05
+        refined = diffraction.orientation(table, (1, len(chosen)), gold, PIXEL)
+        np.testing.assert_allclose(refined.correlation[0, :, 0], 1, atol=1e-3)
+        assert max(angle_deg(q, r) for q, r in zip(refined.rotations[0, :, 0], change, strict=True)) < 0.5
 
 
 def test_turning_the_pattern_turns_the_crystal(gold) -> None:
@@ -238,7 +241,7 @@ def test_what_does_not_look_like_the_templates_is_told(gold, rotations) -> None:
     )
     result = diffraction.orientation(chaos, (2, 4), gold, PIXEL, center=(64, 64))
     assert any("correlation of only" in note for note in result.notes)
-    with pytest.raises(errors.ParameterError, match="is pixel_per_nm 30 right"):
+    with pytest.raises(errors.ParameterError, match="pixel_per_nm 30 right"):
         diffraction.orientation(disks(rotations[:2]), (1, 2), gold, 30.0)
     result = diffraction.orientation(disks(rotations[:2]), (1, 2), gold, 0.27)
     assert result.notes
@@ -254,12 +257,63 @@ def test_what_does_not_look_like_the_templates_is_told(gold, rotations) -> None:
         ({"center": [1, 2, 3]}, "center has shape"),
         ({"library": "gold"}, "expected a TemplateLibrary"),
         ({"scan_shape": (1, 1)}, "scan has positions 0 to 0"),
+        ({"tolerance_px": 9}, "tolerance_px is 9, but the innermost spots of the templates are 14.*px from the beam"),
+        ({"tolerance_px": 0.01}, "more than 7200 steps"),
+        ({"azimuth_steps": 90}, "azimuth_steps is 90: the outermost spots would move by 3.6 px"),
+        ({"distortion": np.zeros((2, 2))}, "distortion stretches by 0 to 0"),
+        ({"distortion": np.eye(3)}, r"distortion has shape \(3, 3\)"),
+        ({"rotation_deg": np.nan}, "rotation_deg is nan"),
+        ({"threads": 0}, "threads is 0"),
+        ({"disks": "gold"}, "disks is a str; expected a DiskTable"),
     ],
 )
 def test_bad_parameters(gold, rotations, arguments, message) -> None:
-    given = {"scan_shape": (1, 2), "library": gold, "pixel_per_nm": PIXEL} | arguments
+    given = {"disks": disks(rotations[:2]), "scan_shape": (1, 2), "library": gold, "pixel_per_nm": PIXEL} | arguments
     with pytest.raises(errors.ParameterError, match=message):
-        diffraction.orientation(disks(rotations[:2]), **given)
+        diffraction.orientation(**given)
+
+
+def test_a_reflection_brighter_than_the_beam(gold, rotations, found) -> None:
+    """The beam of the others tells where it is; without any beam there is an error, or a word in the notes."""
+    table = disks(rotations, rng=np.random.default_rng(0))
+    bright = table.intensity.copy()
+    odd = np.flatnonzero((table.frame % 7 == 3) & (np.diff(table.frame, prepend=-1) > 0))
+    bright[odd + 2] = 4e4
+    result = diffraction.orientation(dataclasses.replace(table, intensity=bright), (6, 8), gold, PIXEL, gamma=1e-3)
+    plain = diffraction.orientation(table, (6, 8), gold, PIXEL, gamma=1e-3)
+    np.testing.assert_array_equal(result.disks, plain.disks)
+    np.testing.assert_allclose(result.correlation[..., 0], plain.correlation[..., 0], atol=0.02)
+    assert any(f"at {len(odd)} positions a reflection is the brightest" in note for note in result.notes)
+    assert not any("reflection" in note for note in found.notes)
+    hidden = table.select(table.intensity < 20000)
+    with pytest.raises(errors.CalibrationError, match="Give its place as center"):
+        diffraction.orientation(hidden, (6, 8), gold, PIXEL)
+    one = hidden.select(hidden.frame == 5)
+    same = dataclasses.replace(one, frame=np.zeros(len(one), int), intensity=np.linspace(60, 50, len(one)))
+    assert any("give its place as center" in n for n in diffraction.orientation(same, (1, 1), gold, PIXEL).notes)
+
+
+def test_crowded_disks_add_nothing(gold, rotations) -> None:
+    """The same disks several times, and the largest tolerance: correlations of one at most, and lower than before."""
+    table = disks(rotations[:6])
+    one = np.tile(np.arange(len(table)), 40)
+    plain = diffraction.orientation(table, (2, 3), gold, PIXEL, tolerance_px=7)
+    crowd = diffraction.orientation(table.select(one), (2, 3), gold, PIXEL, tolerance_px=7)
+    assert plain.correlation.max() <= 1
+    assert (crowd.correlation[..., 0] < 0.5 * plain.correlation[..., 0]).all()
+    several = dataclasses.replace(table, visits=np.full((2, 3), 2, np.uint32))
+    with pytest.raises(errors.ParameterError, match="several frames at a position"):
+        diffraction.orientation(several, (2, 3), gold, PIXEL)
+
+
+def test_provenance_tells_inputs_apart(gold, rotations, found) -> None:
+    table = disks(rotations, rng=np.random.default_rng(0))
+    assert gold.digest() != dataclasses.replace(gold, symmetries=()).digest()
+    assert gold.digest() != dataclasses.replace(gold, names=("silver",)).digest()
+    for changes in ({"distortion": np.diag([1.01, 1])}, {"refine": False}, {"center": (64, 63.1)}):
+        assert diffraction.orientation(table, (6, 8), gold, PIXEL, **changes).provenance != found.provenance
+    brighter = dataclasses.replace(table, intensity=table.intensity * 1.1)
+    assert diffraction.orientation(brighter, (6, 8), gold, PIXEL).provenance != found.provenance
 
 
 @pytest.mark.parametrize(
