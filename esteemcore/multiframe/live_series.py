@@ -173,11 +173,10 @@ class LiveSeries:
     def counts_per_electron(self) -> dict[str, float]:
         """Return the net counts of each map for each incident electron, as `XrayLine` takes them.
 
-        Where half of the frames are or more, as of the last look; empty before it.
+        Where half of the frames are or more, as of the last look; empty before it. Waits for no frame in work.
         """
         electrons = self._dose * (10 * self.plan.region.pixel_size_nm) ** 2
-        with self._lock:
-            return {name: counts / electrons for name, counts in self._sums.per_sample.items()}
+        return {name: counts / electrons for name, counts in self._sums.per_sample.items()}
 
     def image_result(self) -> register.Accumulated:
         """Return the sum of the images so far, as a copy."""

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import fft, ndimage
 
 from esteemcore import register
@@ -107,7 +107,7 @@ def merge_areas(
     Raises
     ------
     ParameterError
-        If areas differ in size or signals, or fewer than two are given.
+        If areas differ in size, signals or calibration, or fewer than two are given.
     CancelledError
         If ``cancel`` was set.
 
@@ -187,6 +187,26 @@ def _check_alike(processed: Sequence[ProcessedSeries]) -> None:
         channels = [None if one.spectra is None else one.spectra.data.shape[2] for one in (first, area)]
         if channels[0] != channels[1] or (area.energy_shifts is not None and _is_binned(area)):
             raise ParameterError(f"{area.source} has other spectra than {first.source}; process all areas alike")
+        if not _is_close(first.energy_ev, area.energy_ev, 0.1 * _step(first.energy_ev)):
+            raise ParameterError(f"{area.source} has another energy axis than {first.source}; calibrate them alike")
+        if not _is_close(first.pixel_nm, area.pixel_nm, 1e-3 * min(first.pixel_nm or (0.0,))):
+            raise ParameterError(
+                f"{area.source} has pixels of {_pixel(area)} nm, but {first.source} of {_pixel(first)}; areas of one "
+                "experiment have the same pixels"
+            )
+
+
+def _is_close(one: ArrayLike | None, other: ArrayLike | None, within: float) -> bool:
+    """Return whether two calibrations agree, as far as both are known."""
+    return one is None or other is None or bool(np.abs(np.subtract(one, other)).max() <= within)
+
+
+def _step(energy_ev: NDArray[np.float64] | None) -> float:
+    return 0.0 if energy_ev is None or len(energy_ev) < 2 else float(np.abs(np.diff(energy_ev)).min())
+
+
+def _pixel(area: ProcessedSeries) -> str:
+    return " x ".join(f"{size:.4g}" for size in area.pixel_nm or ())
 
 
 def _is_binned(area: ProcessedSeries) -> bool:

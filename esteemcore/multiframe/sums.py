@@ -135,13 +135,15 @@ class RunningSums:
         sharing = float(cast(NDArray[Any], weights.variance).sum()) / float(weights.data.sum())
         self.found = measure_maps(self.maps, total, energies, region, sharing)
         covered = weights.data > 0.5 * weights.data.max()
+        per_sample = {}
         for name, measured in self.found.items():
             net = float(np.sum(measured.data[covered], dtype=np.float64))
-            self.per_sample[name] = net / float(weights.data[covered].sum())
+            per_sample[name] = net / float(weights.data[covered].sum())
             rows = self.snr[name]
             if rows and rows[-1][0] == self.dose:
                 rows.pop()
             rows.append((self.dose, measured.snr))
+        self.per_sample = per_sample
 
     def tables(self) -> dict[str, NDArray[np.float64]]:
         """Return SNR against dose, rows (dose, SNR), by the names of the maps."""

@@ -8,7 +8,8 @@ from esteemcore._core.errors import ParameterError
 from esteemcore.multiframe.maps import ElementMap
 
 _MAP = re.compile(r"([^:\s]+):([^:\s]+)(?::([^:\s]+))?")
-_WINDOW = re.compile(r"([0-9.]+(?:e\+?[0-9]+)?)-([0-9.]+(?:e\+?[0-9]+)?)")
+_NUMBER = r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e\+?[0-9]+)?)"
+_WINDOW = re.compile(f"{_NUMBER}-{_NUMBER}")
 
 
 def maps_from_words(text: str) -> tuple[ElementMap, ...]:

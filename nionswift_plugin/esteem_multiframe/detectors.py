@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from nion.utils import Registry
 
-from esteemcore import io
+from esteemcore import io, multiframe
 from esteemcore.errors import ParameterError
 from nionswift_plugin.esteem_scan import devices
 
@@ -147,6 +147,11 @@ def signals(
     compress : bool
         Store spectra in our lossless codec; without it by zstd, which every reader of Zarr knows. Events are always
         stored as events.
+
+    Raises
+    ------
+    ParameterError
+        If two have the same name in files.
     """
     axes = tuple(
         io.Axis(name, size, pixel_size_nm, -pixel_size_nm * (size - 1) / 2, "nm")
@@ -156,6 +161,12 @@ def signals(
     for detector in chosen:
         energy = detector.energy
         more = (energy,) if energy is not None else ()
+        same = next((other.name for other in chosen if other is not detector and other.key == detector.key), None)
+        if same is not None or detector.key == multiframe.VISIT_ORDER:
+            raise ParameterError(
+                f"{detector.name} would be called {detector.key} in files, as {same or 'the order of the visits'} is; "
+                "give it a name of its own in Nion Swift, or do not record both"
+            )
         if detector.kind != "frames":
             made[detector.key] = io.SeriesSignal(
                 (*shape, *(axis.size for axis in more)),

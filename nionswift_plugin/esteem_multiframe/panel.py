@@ -162,12 +162,14 @@ class MultiframeHandler(Declarative.Handler):
             regions = self.model.session.regions
             if not regions:
                 raise ParameterError("the session folder has no region yet")
-        except EsteemError as error:
-            self.message.value = f"Nothing to go on with: {error}"
+        except (EsteemError, OSError) as error:
+            self.message.value = f"Nothing to go on with: {sentence(error)}"
             return
         self.region = regions[-1]
-        known = resume.take_over(self.model, self.region)
-        how = "all is set as it was" if known else "draw or type the same region"
+        lacking = resume.take_over(self.model, self.region)
+        how = "draw or type the same region" if lacking is None else "all is set as it was"
+        if lacking:
+            how += f", but without {' and '.join(lacking)}, which is not there"
         self.message.value = f"Frames are appended to {self.region.path}; {how}"
         self._show_region()
 
@@ -361,7 +363,11 @@ class MultiframeHandler(Declarative.Handler):
         if region is None:
             self.region_name.value = "No region yet"
         else:
-            count = region.count if count is None else count
+            try:
+                count = region.count if count is None else count
+            except (EsteemError, OSError) as error:
+                self.region_name.value = f"{region.path.name}: {sentence(error)}"
+                return
             self.region_name.value = f"{region.path.name}: {count:,} {'frame' if count == 1 else 'frames'}"
 
     def _busy(self, busy: bool) -> None:

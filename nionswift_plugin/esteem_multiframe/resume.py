@@ -13,8 +13,10 @@ _SAME = (
 )  # fmt: skip
 
 
-def take_over(model: MultiframeModel, folder: multiframe.RegionFolder) -> bool:
-    """Set the panel as it was for the last frames of a region; return whether they tell how.
+def take_over(model: MultiframeModel, folder: multiframe.RegionFolder) -> tuple[str, ...] | None:
+    """Set the panel as it was for the last frames of a region.
+
+    Returns the signals that were recorded and that no detector gives now; None if the frames do not tell how it was.
 
     The probe current is that of the instrument, now.
 
@@ -32,7 +34,7 @@ def take_over(model: MultiframeModel, folder: multiframe.RegionFolder) -> bool:
             tuple(region["shape"]), region["pixel_size_nm"], tuple(last["center_nm"]), region["rotation_deg"]
         )
     except (ValueError, KeyError, IndexError, TypeError, EsteemError):
-        return False
+        return None
     has_frames = any(folder.path.glob("camera_*.esteem"))
     for slot, detector in enumerate(model.detectors):
         recorded = has_frames if detector.kind == "frames" else detector.key in last["signals"]
@@ -47,4 +49,8 @@ def take_over(model: MultiframeModel, folder: multiframe.RegionFolder) -> bool:
     }
     for name, value in values.items():
         getattr(model, name).value = value
-    return True
+    there = {detector.key for detector in model.detectors if detector.kind != "frames"}
+    lacking = [name for name in last["signals"] if name not in there]
+    if has_frames and not any(detector.kind == "frames" for detector in model.detectors):
+        lacking.append("the 4D camera")
+    return tuple(lacking)

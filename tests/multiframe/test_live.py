@@ -127,6 +127,26 @@ def test_a_series_ends_with_components_that_are_surely_there(tmp_path, monkeypat
     assert "at least 2 components" in live.state.summary
 
 
+@pytest.mark.parametrize("background", [False, True])
+def test_a_last_count_that_fails_is_told_and_keeps_the_sums(tmp_path, monkeypatch, background) -> None:
+    specimen = Specimen(counts=50.0)
+    plan = specimen.plan(frames=2)
+    live = multiframe.LiveSignals(plan, "adf", ["eds"], background=background)
+    count = sums.RunningSums.count_due
+
+    def fail(own):
+        raise MemoryError("no room to count")
+
+    monkeypatch.setattr(sums.RunningSums, "count_due", lambda own, last=False: last or count(own))
+    live_frames = acquired(tmp_path, specimen, live, plan).frames
+    monkeypatch.setattr(sums.RunningSums, "count", fail)
+    state = live.finish()
+    assert live_frames == state.accepted == 2
+    assert state.error == "no room to count"
+    assert "analysis ended: no room to count" in state.summary
+    assert live.results()["eds"].data.sum() > 0
+
+
 def test_energy_steps_are_undone(tmp_path) -> None:
     specimen = Specimen(counts=50.0, step_ev=6.0, drift_px=(0, 0))
     plan = specimen.plan(frames=6)

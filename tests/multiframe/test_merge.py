@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from known_series import LINES, SHAPE, Series, run
@@ -62,6 +64,18 @@ def test_finer_pixels_keep_the_counts(areas) -> None:
     found = merged(areas, [0, 1], upsample=2, variance=False)
     assert found.image.data.shape == (2 * SHAPE[0], 2 * SHAPE[1])
     assert found.spectra.data.sum() + found.spectra.outside == pytest.approx(found.spectra.counts, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "factor", "words"),
+    [("energy_ev", 1.01, "has another energy axis than"), ("pixel_nm", 2.0, "has pixels of 0.2 x 0.2 nm, but")],
+)
+def test_areas_of_another_calibration_are_refused(areas, name, factor, words) -> None:
+    (path, _, one), (other, _, two) = areas[:2]
+    values = factor * np.asarray(getattr(two, name))
+    scaled = dataclasses.replace(two, **{name: values if name == "energy_ev" else tuple(values)})
+    with pytest.raises(ParameterError, match=words):
+        multiframe.merge_areas([path, other], [one, scaled])
 
 
 def test_what_cannot_be_merged_is_refused(areas) -> None:

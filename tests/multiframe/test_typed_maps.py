@@ -23,6 +23,8 @@ def test_windows_and_models_follow_what_was_typed() -> None:
         ("Ti:455", "no window"),
         ("Ti:475-455", "stop above the start"),
         ("Ti:455-475:a-b", "no window"),
+        ("Ti:4.5.5-475", "'4.5.5-475' in 'Ti:4.5.5-475' is no window"),
+        ("Ti:.-475", "no window"),
         ("Ti:1-2:3-4:5-6", "no map"),
         ("T/i:455-475", "name of a map"),
     ],

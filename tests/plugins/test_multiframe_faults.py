@@ -173,3 +173,34 @@ def test_what_fails_at_the_end_leaves_the_panel_ready(
     monkeypatch.undo()
     bench.model.after.script.value = ""
     assert bench.acquire().startswith("Done: 1 of 1 frames"), bench.handler.message.value
+
+
+def test_a_last_region_that_cannot_be_read_is_said(bench: Bench) -> None:
+    bench.model.frames.value = 1
+    assert bench.acquire().startswith("Done")
+    (bench.region.parts[0][1] / "zarr.json").write_text("{")
+    bench.handler.last_region_button.on_clicked()
+    assert bench.handler.region_name.value.startswith("region_001: "), bench.handler.region_name.value
+    assert "zarr.json" in bench.handler.region_name.value
+    assert bench.acquire().startswith("Error: "), bench.handler.message.value
+    bench.handler.new_region_button.on_clicked()
+    assert bench.acquire().startswith("Done: 1 of 1")
+
+
+def test_a_signal_of_the_last_region_that_is_not_there_any_more_is_named(bench: Bench) -> None:
+    bench.model.frames.value, bench.model.dwell_us.value, bench.model.width_nm.value = 1, 80.0, 0.8
+    with spectrometer(bench, "Spectrometer"):
+        bench.choose("HAADF", "Spectrometer")
+        assert bench.acquire().startswith("Done")
+    bench.handler.last_region_button.on_clicked()
+    assert "but without Spectrometer, which is not there" in bench.handler.message.value
+    bench.settle()
+
+
+def test_two_signals_of_one_name_are_refused(bench: Bench) -> None:
+    with spectrometer(bench, "HAADF "):
+        bench.choose("HAADF", "HAADF ")
+        bench.model.dwell_us.value = 80.0
+        bench.settle()
+        message = bench.acquire()
+        assert message.startswith("Not started: HAADF would be called HAADF in files, as HAADF  is"), message

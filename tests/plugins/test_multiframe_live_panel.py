@@ -153,6 +153,7 @@ def test_a_slow_analysis_holds_no_frame_back(bench: Bench, monkeypatch: pytest.M
 
 
 def test_abort_does_not_wait_for_the_analysis(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the thread of the run nor the window, which would not answer."""
     gate = threading.Event()
     slow = multiframe.LiveSeries._take
     monkeypatch.setattr(multiframe.LiveSeries, "_take", lambda self, frame: (gate.wait(20), slow(self, frame))[1])
@@ -161,6 +162,7 @@ def test_abort_does_not_wait_for_the_analysis(bench: Bench, monkeypatch: pytest.
     bench.until(lambda: bench.handler.live.lag > 2)
     bench.handler.abort_button.on_clicked()
     bench.settle()
+    assert bench.handler.live.lag == 1  # it still looks at the first one
     gate.set()
     assert bench.handler.message.value.startswith("Stopped by the user")
 
