@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,22 +72,42 @@ class RowBlocks:
         self._row: NDArray[Any] | None = None
         self._column: NDArray[Any] | None = None
         self._mean: NDArray[Any] | None = None
+        self._watch: Callable[[], None] | None = None
         self.shape = (math.prod(shape[:-1]) if mask is None else int(mask.sum()), int(shape[-1]))
         self.dtype = np.dtype(np.float32 if dtype == np.float32 else np.float64)
 
     def weighted(self, row: NDArray[Any], column: NDArray[Any], mean: NDArray[Any] | None = None) -> RowBlocks:
         """Return the matrix ``row[:, None] * (self - mean) * column``, applied to each block as it is read."""
         other = RowBlocks(self._source, self._mask)
-        other._row, other._column, other._mean = row, column, mean
+        other._row, other._column, other._mean, other._watch = row, column, mean, self._watch
         return other
 
-    def _read(self, line_bytes: int) -> Iterator[NDArray[Any]]:
-        """Yield the rows as they are stored, some lines of `line_bytes` at a time, no chunk in two parts if it fits."""
+    def watched(self, watch: Callable[[], None]) -> RowBlocks:
+        """Return the same matrix that calls `watch` before each block is read: it may raise to stop the work."""
+        other = RowBlocks(self._source, self._mask)
+        other._row, other._column, other._mean, other._watch = self._row, self._column, self._mean, watch
+        return other
+
+    @property
+    def parts(self) -> int:
+        """In how many blocks the rows are read, about."""
+        lines: int = self._source.shape[0]
+        return -(-lines // self._lines(8 * math.prod(self._source.shape[1:])))
+
+    def _lines(self, line_bytes: int) -> int:
+        """Return how many lines of `line_bytes` are read at a time, no chunk in two parts if it fits."""
         lines = max(1, BLOCK_BYTES // line_bytes)
         chunk = (getattr(self._source, "chunks", None) or (1,))[0]
         if isinstance(chunk, int) and chunk * line_bytes <= 4 * BLOCK_BYTES:
             lines = max(1, lines // chunk) * chunk
+        return lines
+
+    def _read(self, line_bytes: int) -> Iterator[NDArray[Any]]:
+        """Yield the rows as they are stored, some lines of `line_bytes` at a time."""
+        lines = self._lines(line_bytes)
         for start in range(0, self._source.shape[0], lines):
+            if self._watch is not None:
+                self._watch()
             block = np.asarray(self._source[start : start + lines]).reshape(-1, self.shape[1])
             yield block if self._mask is None else block[self._mask[start : start + lines].ravel()]
 

@@ -12,14 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
 from esteemcore._core.progress import Progress, ProgressFunction
-from esteemcore._core.provenance import Provenance, digest, record
+from esteemcore._core.provenance import Provenance, record
 from esteemcore.events import SparseSI
 from esteemcore.spectral.align_energy_fit import FEATURES, Floats, Reference, measure
 from esteemcore.spectral.align_energy_frames import Frames, joined
-from esteemcore.spectral.align_energy_move import SHARINGS, move_dense, move_sparse, moved_dtype
+from esteemcore.spectral.align_energy_move import SHARINGS, move_dense, move_sparse
 from esteemcore.spectral.align_energy_plane import modelled
 from esteemcore.spectral.align_energy_reference import automatic_window, highest_place, own_reference
-from esteemcore.spectral.windows import Window, channels_of, checked_spectra, energy_axis
+from esteemcore.spectral.windows import Window, channels_of, checked_spectra, digest_of, energy_axis
 
 MODELS = ("pixel", "plane", "frame")
 
@@ -91,7 +91,7 @@ def align_energy(
     Parameters
     ----------
     si : array_like, shape (y, x, energy) or (frame, y, x, energy), or SparseSI
-        Counts, finite. Of a series one frame is worked on at a time.
+        Counts, finite. Of a series one frame is read and worked on at a time; the moved spectra are all in memory.
     energy_ev : array_like, shape (energy,), optional
         Energy of each channel. Default: the numbers of the channels, for ``window`` and ``at_ev`` too.
     window : (float, float), optional
@@ -250,9 +250,7 @@ def align_energy(
         reference=known.spectrum,
         coverage=_coverage(applied.reshape(-1), shape[-1]),
         outside=came - kept,
-        provenance=record(
-            "spectral.align_energy", parameters, seed=seed, input_digest=digest(known.spectrum, found.shift)
-        ),
+        provenance=record("spectral.align_energy", parameters, seed=seed, input_digest=digest_of(data)),
     )
 
 
@@ -270,12 +268,12 @@ def _move_all(
             sparse.append(move_sparse(frame, shift[k].reshape(-1), rng))
         else:
             came += float(frame.sum(dtype=np.float64))
-            if moved is None:
-                moved = np.empty(
-                    (len(frames), *frame.shape), moved_dtype(frame.dtype, sharing, np.asarray(frames.data))
-                )
             rows = frame.reshape(-1, frame.shape[-1])
-            moved[k] = move_dense(rows, shift[k].reshape(-1), sharing, rng).reshape(frame.shape)
+            part = move_dense(rows, shift[k].reshape(-1), sharing, rng).reshape(frame.shape)
+            if moved is None:
+                moved = np.empty((len(frames), *frame.shape), part.dtype)
+            moved = moved.astype(np.result_type(moved, part), copy=False)  # a later frame may hold larger counts
+            moved[k] = part
         steps.step()
     if moved is not None:
         return moved.reshape(frames.shape), came

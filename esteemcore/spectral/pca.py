@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,19 @@ from numpy.typing import ArrayLike, NDArray
 from esteemcore import lowrank
 from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
+from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import Provenance, record
 from esteemcore.lowrank.operators import sums
 from esteemcore.spectral._spectra import Spectra, spectra_of
 
 LEAST_COUNTS = 10.0
 """Counts added to the sum of each pixel and channel before weights are made, see `esteemcore.lowrank.noise_weights`."""
+
+PASSES = 9
+"""How often a lazy image is read: for checks, weights, the decomposition and the shares of the components."""
+
+ROUNDING = 100
+"""What is smaller than this many times the last digit of the mean is a rounding error of it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -87,6 +95,8 @@ def pca(
     gain: float = 1.0,
     readout_sigma: float = 0.0,
     seed: int = 0,
+    progress: ProgressFunction | None = None,
+    cancel: threading.Event | None = None,
 ) -> PrincipalComponents:
     """Return the leading principal components of a spectrum image.
 
@@ -112,6 +122,8 @@ def pca(
         the data.
     seed : int
         Seed of the decomposition; the same seed gives the same result.
+    progress, cancel
+        Called with the fraction done; stops the work when set: of lazy images before the next block is read.
 
     Returns
     -------
@@ -121,7 +133,10 @@ def pca(
     ------
     ParameterError
         If the data are not finite, hold nothing but zeros, hold values below zero though the noise is that of counts
-        alone, or have fewer pixels or channels than components are asked for; if the mask does not fit.
+        alone, or have fewer pixels or channels than components are asked for; if all spectra are alike and the mean is
+        subtracted; if the mask does not fit.
+    CancelledError
+        If `cancel` was set.
 
     References
     ----------
@@ -138,12 +153,23 @@ def pca(
     """
     checks.choice("noise", noise, ("poisson", "gaussian"))
     spectra = spectra_of(si, mask)
+    passes = PASSES + bool(center)
+    work = Progress(passes * (spectra.matrix.parts if spectra.lazy else 1), progress, cancel)
+    work.step(0)
+    if spectra.lazy:
+        spectra = dataclasses.replace(spectra, matrix=spectra.matrix.watched(work.step))
     _check(spectra, n_components, noise == "poisson" and readout_sigma == 0)
     least = LEAST_COUNTS * checks.positive("gain", gain)
     parts = lowrank.pca(
         spectra.matrix, n_components, noise=noise, center=bool(center), seed=seed, gain=gain,
         readout_sigma=readout_sigma, least_counts=least,
     )  # fmt: skip
+    of_mean = float(np.square(parts.mean * parts.column_weights).sum() * np.square(parts.row_weights).sum())
+    if not parts.sum_of_squares > (ROUNDING * np.finfo(parts.mean.dtype).eps) ** 2 * of_mean:
+        raise ParameterError(
+            "all spectra are alike: without their mean there is nothing to decompose; take center=False"
+        )
+    work.finish()
     n = spectra.matrix.shape[0]
     parameters = {
         "n_components": n_components, "noise": noise, "mask": mask, "center": center, "gain": gain,

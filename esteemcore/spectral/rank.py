@@ -168,7 +168,11 @@ def estimate_rank(
             raise ParameterError(f"sigma is given but noise is {noise!r}; it belongs to noise='gaussian'")
     gain, readout_sigma = checks.positive("gain", gain), checks.not_negative("readout_sigma", readout_sigma)
     seed = checks.integer("seed", seed, minimum=0)
-    spectra = held(spectra_of(si, mask))
+    spectra = spectra_of(si, mask)
+    if spectra.lazy:
+        stop = Progress(1, None, cancel)
+        spectra = dataclasses.replace(spectra, matrix=spectra.matrix.watched(lambda: stop.step(0)))
+    spectra = held(spectra)
     rng = np.random.default_rng(seed)
     levels = levels_of(spectra)
     work = Progress(PARTS * len(levels) + 1, progress, cancel)

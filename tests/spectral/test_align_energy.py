@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from esteemcore import events, simulate, spectral
+from esteemcore._core.provenance import digest
 from esteemcore.errors import CalibrationError, CancelledError, ParameterError
 from esteemcore.events import SparseSI
 
@@ -218,6 +219,30 @@ def test_true_is_a_count() -> None:
     again = spectral.align_energy(counts.astype(np.uint8), ENERGY, pool_px=2)
     np.testing.assert_array_equal(found.data, again.data)
     assert found.data.sum() + found.outside == counts.sum()
+
+
+def test_of_a_lazy_series_one_frame_is_read_at_a_time() -> None:
+    """The last frame holds counts that the type of the series cannot hold after they were moved together."""
+    counts = np.random.default_rng(3).poisson(peaks(np.zeros((3, 4, 5)), 300)).astype(np.uint8)
+    counts[2, 0, 0, 55:65] = 255
+    read = []
+
+    class Series:
+        shape, dtype = counts.shape, counts.dtype
+
+        def __getitem__(self, place):
+            read.append(counts[place].size)
+            return counts[place]
+
+        def __array__(self, dtype=None, copy=None):
+            raise AssertionError("the whole series was read")
+
+    found, dense = spectral.align_energy(Series(), ENERGY), spectral.align_energy(counts, ENERGY)
+    np.testing.assert_array_equal(found.data, dense.data)
+    assert found.data.dtype == dense.data.dtype == np.uint16
+    assert found.data[:2].max() < 256
+    assert max(read) == counts[0].size
+    assert (found.provenance.input_digest, dense.provenance.input_digest) == (None, digest(counts))
 
 
 def test_values_that_need_a_wider_type_get_one() -> None:

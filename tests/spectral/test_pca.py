@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from known_spectra import rates
 
 from esteemcore import spectral
-from esteemcore.errors import ParameterError
+from esteemcore.errors import CancelledError, ParameterError
 from esteemcore.events import SparseSI
+from esteemcore.lowrank import operators
 
 
 def test_noise_free_phases_are_found_whole(rng) -> None:
@@ -117,3 +120,50 @@ def test_one_pixel_has_one_component() -> None:
     spectrum = np.arange(1.0, 6)
     result = spectral.pca(spectrum[None, None], 1)
     np.testing.assert_allclose(result.reconstruct()[0, 0], spectrum)
+
+
+class Lazy:
+    """An image that is read in slices, and tells how often."""
+
+    chunks = (4, 8, 50)
+
+    def __init__(self, data):
+        self.data, self.shape, self.dtype, self.reads = data, data.shape, data.dtype, 0
+
+    def __getitem__(self, place):
+        self.reads += 1
+        return self.data[place]
+
+
+@pytest.mark.parametrize("center", [False, True])
+def test_lazy_images_tell_their_progress_and_stop_before_the_next_block(rng, monkeypatch, center) -> None:
+    monkeypatch.setattr(operators, "BLOCK_BYTES", 4 * 8 * 50 * 8)
+    counts = rng.poisson(rates(rng, 300, 2, (32, 8), 50))
+    told: list[float] = []
+    image = Lazy(counts)
+    spectral.pca(image, 2, center=center, progress=told.append)
+    assert image.reads == (9 + center) * 8
+    np.testing.assert_allclose(told, np.arange(image.reads + 1) / image.reads)
+    stop = threading.Event()
+    for after in (0, 5, 40):
+        image = Lazy(counts)
+        stop.clear()
+
+        def wish(_, image=image, after=after) -> None:
+            if image.reads >= after:
+                stop.set()
+
+        with pytest.raises(CancelledError):
+            spectral.pca(image, 2, progress=wish, cancel=stop)
+        assert image.reads in (after, after + 1)
+    image = Lazy(counts)
+    with pytest.raises(CancelledError):
+        spectral.estimate_rank(image, cancel=stop)
+    assert image.reads == 0
+
+
+def test_without_their_mean_equal_spectra_are_refused_in_words() -> None:
+    for value in (1.0, 0.1, 1e6 / 3):
+        for dtype in (np.float32, np.float64):
+            with pytest.raises(ParameterError, match="alike"):
+                spectral.pca(np.full((5, 5, 20), value, dtype), 1, center=True)
