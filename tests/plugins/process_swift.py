@@ -48,6 +48,13 @@ class Swift:
     def display(self, item: DataItem.DataItem) -> Any:
         return self.model.get_display_item_for_data_item(item)
 
+    def clear(self) -> None:
+        """Remove all data items, and with them what is computed of them, and forget what the user was told."""
+        while self.model.data_items:
+            self.model.remove_data_item(self.model.data_items[0])
+        assert not self.model.computations
+        self.told.clear()
+
     def select(self, *items: DataItem.DataItem) -> None:
         self.window.periodic()  # so that the data panel knows them
         assert self.window.select_display_items_in_data_panel([self.display(item) for item in items])

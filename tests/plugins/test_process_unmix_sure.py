@@ -21,11 +21,20 @@ from nionswift_plugin.esteem_process.commands import unmix_sure, unmixing_script
 from nionswift_plugin.esteem_process.computations import unmix_image
 from nionswift_plugin.esteem_scan import binding
 
+SHAPE = (14, 16)
 
-@pytest.fixture
-def app(swift: Any) -> Iterator[Swift]:
+
+@pytest.fixture(scope="module")
+def window(swift: Any) -> Iterator[Swift]:
     with in_memory() as made:
         yield made
+
+
+@pytest.fixture
+def app(window: Swift) -> Iterator[Swift]:
+    """Return the window of all tests, empty again."""
+    yield window
+    window.clear()
 
 
 @pytest.fixture
@@ -44,7 +53,7 @@ def counts(size: float = 8.0) -> np.ndarray:
     """Counts of two phases, each with a line of its own; the second grows to the right."""
     channel = np.arange(100)
     lines = np.exp(-((channel - np.array([[24], [70]])) ** 2) / 6) + 0.002
-    share = np.broadcast_to(np.linspace(0, 1, 24) ** 2, (20, 24))
+    share = np.broadcast_to(np.linspace(0, 1, 16) ** 2, SHAPE)
     rate = size * ((1 - share)[..., None] * lines[0] + share[..., None] * lines[1])
     return np.random.default_rng(0).poisson(rate)
 
@@ -68,19 +77,19 @@ def test_only_what_a_graphic_encloses_takes_part_and_it_can_be_moved(app: Swift)
     app.model.recompute_all()
     assert app.model.computations[0].error_text is None
     maps = next(made for made in app.model.data_items if made.title.startswith("Abundances"))
-    inside = np.zeros((20, 24), bool)
-    inside[:10] = True
-    np.testing.assert_array_equal(np.isfinite(maps.data), np.broadcast_to(inside, (2, 20, 24)))
+    inside = np.zeros(SHAPE, bool)
+    inside[:7] = True
+    np.testing.assert_array_equal(np.isfinite(maps.data), np.broadcast_to(inside, (2, *SHAPE)))
     expected = spectral.unmix(counts().astype(np.float32), 2, mask=inside)
     np.testing.assert_array_equal(maps.data, expected.abundances)
     region.bounds = ((0.5, 0.0), (0.5, 1.0))
     app.model.recompute_all()
-    np.testing.assert_array_equal(np.isfinite(maps.data), np.broadcast_to(~inside, (2, 20, 24)))
+    np.testing.assert_array_equal(np.isfinite(maps.data), np.broadcast_to(~inside, (2, *SHAPE)))
 
 
 def test_an_image_is_a_mask(app: Swift) -> None:
     item = app.add(xdata(counts()), "EDS")
-    image = np.ones((20, 24), np.float32)
+    image = np.ones(SHAPE, np.float32)
     image[:, :3] = 0
     image[:, 3:5] = np.nan  # as maps are where nothing was measured
     mask = app.add(DataAndMetadata.new_data_and_metadata(image), "Mask")
@@ -88,14 +97,14 @@ def test_an_image_is_a_mask(app: Swift) -> None:
     command.COMMAND.action(app.window)
     app.model.recompute_all()
     maps = next(made for made in app.model.data_items if made.title.startswith("Abundances"))
-    np.testing.assert_array_equal(np.isfinite(maps.data), np.broadcast_to(image > 0, (2, 20, 24)))
-    mask.set_data(np.full((20, 24), np.nan))
+    np.testing.assert_array_equal(np.isfinite(maps.data), np.broadcast_to(image > 0, (2, *SHAPE)))
+    mask.set_data(np.full(SHAPE, np.nan))
     app.model.recompute_all()
     computation = app.model.computations[0]
     assert "leave no pixel" in computation.error_text
-    mask.set_data(np.zeros((20, 5)))
+    mask.set_data(np.zeros((14, 5)))
     app.model.recompute_all()
-    assert "the mask has shape (20, 5)" in computation.error_text
+    assert "the mask has shape (14, 5)" in computation.error_text
     app.select(item, app.add(DataAndMetadata.new_data_and_metadata(np.ones((3, 3)))))
     command.COMMAND.action(app.window)
     assert "at most one image of the same pixels" in app.told[-1]
@@ -159,7 +168,7 @@ def test_lines_of_elements_are_marked_once(app: Swift) -> None:
 @pytest.mark.parametrize("uncertainty", [False, True])
 def test_the_script_repeats_what_is_shown(app: Swift, tmp_path: Path, quick: None, monkeypatch, uncertainty) -> None:
     data = counts(0.6).astype(np.uint8) if uncertainty else counts().astype(np.float32)
-    mask = np.ones((20, 24))
+    mask = np.ones(SHAPE)
     mask[:3] = 0
     region = app.add(DataAndMetadata.new_data_and_metadata(mask), "Mask")
     item = app.add(xdata(data), 'EDS "new" C:\\data')
