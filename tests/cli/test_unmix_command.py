@@ -13,8 +13,8 @@ from esteemcore import cli, io, spectral
 from esteemcore.cli.spectrum_image import open_spectra
 from esteemcore.events import SparseSI
 
-SHAPE, CHANNELS = (20, 24), 50
-AXES = io.Axis("y", 20, 2.0, unit="nm"), io.Axis("x", 24, 2.0, unit="nm")
+SHAPE, CHANNELS = (16, 20), 50
+AXES = io.Axis("y", 16, 2.0, unit="nm"), io.Axis("x", 20, 2.0, unit="nm")
 ENERGY = io.Axis("energy", CHANNELS, 0.02, 1.0, "keV")
 
 
@@ -23,7 +23,7 @@ def truth() -> tuple[np.ndarray, np.ndarray]:
     channel = np.arange(CHANNELS)
     spectra = np.exp(-((channel - np.array([[12], [35]])) ** 2) / 6) + 0.02
     spectra /= spectra.sum(axis=1, keepdims=True)
-    ramp = np.broadcast_to(np.linspace(0, 1, 24) ** 2, SHAPE)
+    ramp = np.broadcast_to(np.linspace(0, 1, 20) ** 2, SHAPE)
     return spectra, np.stack([40 * (1 - ramp), 30 * ramp])
 
 
@@ -112,7 +112,7 @@ def test_pixels_of_the_mask_are_left_out(events, tmp_path, capsys) -> None:
         assert np.isnan(np.asarray(stored.signals["abundances"].data)[:, ~enough]).all()
     np.save(tmp_path / "turned.npy", mask.T)
     for options, words in (
-        (["--mask", str(tmp_path / "turned.npy")], "has shape (24, 20); expected (20, 24)"),
+        (["--mask", str(tmp_path / "turned.npy")], "has shape (20, 16); expected (16, 20)"),
         (["--least-counts", "1e9"], "ask for fewer"),
     ):
         assert cli.main(["unmix", str(events), str(tmp_path / "no.esteem"), *options]) == 2
@@ -121,7 +121,7 @@ def test_pixels_of_the_mask_are_left_out(events, tmp_path, capsys) -> None:
 
 def test_standard_deviations_are_kept_where_the_method_has_them(events, tmp_path) -> None:
     small = tmp_path / "small.esteem"
-    io.save(small, io.Dataset({"eds": io.Signal(counts()[:8, ::2], (io.Axis("y", 8), io.Axis("x", 12), ENERGY))}))
+    io.save(small, io.Dataset({"eds": io.Signal(counts()[:8, ::2], (io.Axis("y", 8), io.Axis("x", 10), ENERGY))}))
     out = tmp_path / "blu.esteem"
     assert cli.main(["unmix", str(small), str(out), "--components", "2", "--method", "blu"]) == 0
     stored = io.load(out).signals
@@ -188,7 +188,8 @@ def test_nothing_is_replaced_unasked_and_the_spectra_never(events, tmp_path, cap
     assert (tmp_path / "eds_unmixed.esteem").is_dir()
     assert cli.main(["unmix", str(events), "--components", "2"]) == 2
     assert "eds_unmixed.esteem exists already" in capsys.readouterr().err
-    assert cli.main(["unmix", str(events), "--components", "2", "--overwrite"]) == 0
+    assert cli.main(["unmix", str(events), "--components", "1", "--overwrite"]) == 0
+    assert len(io.load(tmp_path / "eds_unmixed.esteem").signals["spectra"].data) == 1
     assert cli.main(["unmix", str(events), str(events), "--overwrite"]) == 2
     assert "would take the place of the spectra" in capsys.readouterr().err
     assert io.load(events).signals["eds"].kind == "events"
