@@ -7,8 +7,15 @@ import math
 import numpy as np
 from numba import njit
 
+from esteemcore.register._splat_kernels import blur
+
 LOBES = 6
 """Half width of the windowed sinc (Lanczos) that images are moved with, in px."""
+
+BIN = 4
+"""Shading is found on pixels of this many."""
+LEAST_COVER = 0.05
+"""Where less than this share of what is around is known, its shading is taken to be small."""
 
 
 @njit(cache=True, nogil=True)
@@ -130,3 +137,35 @@ def power(spectrum, weight, result):
         for j in range(spectrum.shape[1]):
             z = spectrum[i, j]
             result[i, j] = weight[j] * (z.real * z.real + z.imag * z.imag)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def take_shading(image, known, taps):
+    """Take the local mean of what is known from an image that is 0 elsewhere: a Gaussian of ``taps``, in bins."""
+    rows, columns = image.shape
+    height, width = (rows + BIN - 1) // BIN, (columns + BIN - 1) // BIN
+    total, cover = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
+    for i in range(rows):
+        row, its = total[i // BIN], cover[i // BIN]
+        for j in range(columns):
+            row[j // BIN] += image[i, j]
+            its[j // BIN] += known[i, j]
+    shading, near = np.empty_like(total), np.empty_like(total)
+    blur(total, taps, shading)
+    blur(cover, taps, near)
+    least = np.float32(LEAST_COVER * BIN * BIN)
+    for i in range(height):
+        for j in range(width):
+            shading[i, j] /= max(near[i, j], least)
+    line = np.empty(width, np.float32)
+    for i in range(rows):
+        y = min(max((i + 0.5) / BIN - 0.5, 0.0), height - 1.0)
+        a = min(int(y), max(height - 2, 0))
+        f = np.float32(y - a)
+        for j in range(width):
+            line[j] = shading[a, j] + f * (shading[min(a + 1, height - 1), j] - shading[a, j])
+        for j in range(columns):
+            x = min(max((j + 0.5) / BIN - 0.5, 0.0), width - 1.0)
+            b = min(int(x), max(width - 2, 0))
+            if known[i, j]:
+                image[i, j] -= line[b] + np.float32(x - b) * (line[min(b + 1, width - 1)] - line[b])

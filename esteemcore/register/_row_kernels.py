@@ -173,6 +173,28 @@ def smooth_lines(normal, right, correlation, innovation, scale, state, variance,
 
 
 @njit(cache=True, nogil=True)
+def line_moments(state, variance, lagged, result):
+    """Write the posterior means of x_i², x_(i-1)² and x_i x_(i-1) from what `smooth_lines` found."""
+    for i in range(1, state.shape[0]):
+        for a in range(2):
+            result[0, i - 1, a] = state[i, a] ** 2 + variance[i, a, a]
+            result[1, i - 1, a] = state[i - 1, a] ** 2 + variance[i - 1, a, a]
+            result[2, i - 1, a] = state[i, a] * state[i - 1, a] + lagged[i - 1, a, a]
+
+
+@njit(cache=True, nogil=True)
+def rescale_steps(moments, correlation, innovation, tails, scale):
+    """Write the weights that Student's t with this many degrees of freedom gives to the steps, from `line_moments`."""
+    for i in range(moments.shape[1]):
+        square = 0.0
+        for a in range(2):
+            now, before, cross = moments[0, i, a], moments[1, i, a], moments[2, i, a]
+            c = correlation[a]
+            square += (now - 2 * c * cross + c * c * before) / innovation[a]
+        scale[i + 1] = (tails + 2) / (tails + square)
+
+
+@njit(cache=True, nogil=True)
 def sample_normal(
     frame, weight, reference, gradient_y, gradient_x, moved, offset, gain, level, noise, slope, floor, normal, right
 ):

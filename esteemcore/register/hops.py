@@ -105,8 +105,7 @@ class Corrected:
         self._taps = gaussian_taps(max(blur_factor, LEAST_FACTOR) * BLUR_PX)
         self.shape = self._full[0][::2, ::2].shape
         self.size = (fft.next_fast_len(self.shape[0], True), fft.next_fast_len(self.shape[1], True))
-        fy, fx = fft.fftfreq(self.size[0])[:, None], fft.rfftfreq(self.size[1])[None]
-        self._low_pass = np.exp(-2 * np.pi**2 * (LOW_PX / 2) ** 2 * (fy**2 + fx**2)).astype(np.float32)
+        self._shading_taps = gaussian_taps(LOW_PX / 2 / kernels.BIN)
 
     def image(self, frame: Frame, gain: float) -> tuple[Image, Image]:
         """Return sum and weights of a frame, its counts divided by ``gain``."""
@@ -130,13 +129,8 @@ class Corrected:
         known = weights > least
         level = float(total[known].sum(dtype=np.float64) / max(weights[known].sum(dtype=np.float64), 1e-9))
         image = np.where(known, total / np.where(known, weights, 1) - np.float32(level), np.float32(0))
-        shading = self._back(fft.rfft2(image, self.size) * self._low_pass)
-        shading /= np.maximum(self._back(fft.rfft2(known.astype(np.float32), self.size) * self._low_pass), 0.05)
-        return Seen(np.where(known, image - shading, np.float32(0)), known)
-
-    def _back(self, spectrum: NDArray[np.complex64]) -> Image:
-        image: Image = fft.irfft2(spectrum, self.size)[: self.shape[0], : self.shape[1]]
-        return image
+        kernels.take_shading(image, known, self._shading_taps)
+        return Seen(image, known)
 
 
 def possible_hops(corrected: Corrected, seen: Seen, reach_px: float, most: int = MOST_HOPS) -> Floats:
@@ -216,21 +210,27 @@ class Judge:
         weight = (1 / np.maximum(variance, max(LEAST_NOISE * usual, QUIETEST * spread, 1e-30))).astype(np.float32)
         steepness = sum((0.5 * g) ** 2 for g in np.gradient(self._here)) * weight  # a pixel here is two of the frames
         self._inside = known.astype(np.float32)
+        self._weight, self._steepness = weight, steepness
+        self._compared = False
+
+    def _compare(self) -> None:
+        """Learn how the reference differs from itself one hop farther; put off until a frame is compared."""
+        corrected, hops = self._corrected, self._hops
         self._filter = np.empty((len(hops), *corrected.shape), np.float32)
         self._middle = np.empty_like(self._filter)
         self._expected = np.empty_like(self._filter)
         self._by_chance = np.empty_like(self._filter)
         there, both, some = (np.empty(corrected.shape, np.float32) for _ in range(3))
         for h, hop in enumerate(hops):
-            self._hops[h] = refined = self._refine(hop, there, both)
-            self._move(refined, there, both)
-            count = kernels.squares(self._here, there, both, weight, some.ravel())
+            hops[h] = self._refine(hop, there, both)
+            self._move(hops[h], there, both)
+            count = kernels.squares(self._here, there, both, self._weight, some.ravel())
             doubt = DOUBT**2 * 1.4826**2 * float(np.median(some.ravel()[:count])) if count else 0.0
             kernels.telling(
-                self._here, there, both, weight, steepness, doubt, (DOUBT * DISTORTION_PX) ** 2, BY_CHANCE * doubt,
+                self._here, there, both, self._weight, self._steepness,
+                doubt, (DOUBT * DISTORTION_PX) ** 2, BY_CHANCE * doubt,
                 self._filter[h], self._middle[h], self._expected[h], self._by_chance[h],
             )  # fmt: skip
-
         double = np.full(corrected.size[1] // 2 + 1, 2 / np.prod(corrected.size), np.float32)  # of a half spectrum
         double[0] /= 2
         if corrected.size[1] % 2 == 0:
@@ -238,6 +238,7 @@ class Judge:
         self._power = np.empty((len(hops), corrected.size[0], double.size), np.float32)
         for filtered, power in zip(self._filter, self._power, strict=True):
             kernels.power(fft.rfft2(filtered, corrected.size), double, power)
+        self._compared = True
 
     def _move(self, hop: Floats, there: Image, both: Image) -> None:
         """Write R(x + hop), and where it and R(x) are known."""
@@ -259,6 +260,8 @@ class Judge:
 
     def ratios(self, frames: list[Seen]) -> Ratios:
         """Return the log likelihood ratios of frames."""
+        if not self._compared:
+            self._compare()
         n, h = len(frames), len(self._hops)
         images = np.zeros((n, self._here.size), np.float32)
         inside = np.zeros((n, self._here.size), np.float32)

@@ -51,17 +51,13 @@ class Smoother:
 
     def moments(self) -> Floats:
         """Return the posterior means of x_i², x_(i-1)² and x_i x_(i-1), shape (3, lines - 1, 2)."""
-        x = self.state
-        square = x**2 + np.einsum("iaa->ia", self._variance)
-        cross = x[1:] * x[:-1] + np.einsum("iaa->ia", self._lagged[:-1])
-        return np.stack([square[1:], square[:-1], cross])
+        result = np.empty((3, max(len(self.state) - 1, 0), 2))
+        kernels.line_moments(self.state, self._variance, self._lagged, result)
+        return result
 
     def rescale(self, jitter: Jitter) -> None:
         """Give steps that stick out less weight (the E step of Student's t)."""
-        now, before, cross = self.moments()
-        c = jitter.correlation
-        steps = (now - 2 * c * cross + c**2 * before) / jitter.step
-        self.scale[1:] = (TAILS + 2) / (TAILS + steps.sum(axis=1))
+        kernels.rescale_steps(self.moments(), jitter.correlation, jitter.step, TAILS, self.scale)
 
 
 def learn(smoothers: list[Smoother]) -> Jitter | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -93,12 +94,11 @@ class Correlator:
         frame: Spectrum,
         expected: NDArray[np.float64],
         loose_px: float,
-        within_px: float = 0.0,
     ) -> tuple[NDArray[np.float64], float]:
         """Return the displacement of a frame against a reference, and the correlation coefficient there.
 
         The correlation in units of its own scatter plays the log likelihood, a Gaussian around `expected` of width
-        `loose_px` the prior. ``within_px`` limits the search to a circle.
+        `loose_px` the prior.
         """
         correlation = fft.irfft2(reference * np.conj(frame), self.shape)
         ny, nx = self.shape
@@ -107,14 +107,32 @@ class Correlator:
         score = correlation / max(float(correlation.std()), 1e-30)
         score -= (0.5 / loose_px**2 * y**2).astype(np.float32)
         score -= (0.5 / loose_px**2 * x**2).astype(np.float32)
-        if within_px:
-            score = np.where(y**2 + x**2 < within_px**2, score, -np.inf)
         i, j = np.unravel_index(int(np.argmax(score)), score.shape)
         dy = _vertex(correlation[i - 1, j], correlation[i, j], correlation[(i + 1) % ny, j])
         dx = _vertex(correlation[i, j - 1], correlation[i, j], correlation[i, (j + 1) % nx])
         place = np.array([y[i, 0] + expected[0] + dy, x[0, j] + expected[1] + dx])
         norm = max(self._norm(reference) * self._norm(frame), 1e-30)
         return place, float(correlation[i, j]) / norm
+
+    def peak_near(
+        self, reference: Spectrum, frame: Spectrum, expected: NDArray[np.float64], within_px: float
+    ) -> NDArray[np.float64]:
+        """Return the displacement of a frame against a reference, the best one within a circle around ``expected``.
+
+        The correlation is computed there only, by a sum of waves.
+        """
+        middle = np.round(expected)
+        reach = np.arange(-math.ceil(within_px) - 1, math.ceil(within_px) + 2)
+        y, x = middle[0] + reach, middle[1] + reach
+        twice = np.where((self.frequency_x[0] == 0) | (self.frequency_x[0] == 0.5), 1.0, 2.0)
+        waves_y = np.exp(2j * np.pi * y[:, None] * self.frequency_y.T).astype(np.complex64)
+        waves_x = (twice[:, None] * np.exp(2j * np.pi * self.frequency_x.T * x)).astype(np.complex64)
+        correlation = (waves_y @ (reference * np.conj(frame)) @ waves_x).real
+        inside = np.hypot(y[1:-1, None] - expected[0], x[1:-1] - expected[1]) < within_px
+        i, j = np.unravel_index(int(np.argmax(np.where(inside, correlation[1:-1, 1:-1], -np.inf))), inside.shape)
+        dy = _vertex(correlation[i, j + 1], correlation[i + 1, j + 1], correlation[i + 2, j + 1])
+        dx = _vertex(correlation[i + 1, j], correlation[i + 1, j + 1], correlation[i + 1, j + 2])
+        return np.array([y[i + 1] + dy, x[j + 1] + dx])
 
 
 def _vertex(before: float, here: float, after: float) -> float:
@@ -205,5 +223,5 @@ def place_frames(
             total += correlator.moved(spectrum, before[k])
         for k, spectrum in transforms.items():
             others = total - correlator.moved(spectrum, before[k])
-            places[k] = correlator.peak(others, spectrum, places[k], 1e3, within_px=3.0)[0]
+            places[k] = correlator.peak_near(others, spectrum, places[k], within_px=3.0)
     return places

@@ -5,6 +5,7 @@ import pytest
 from scipy import ndimage
 
 from esteemcore.register import _hop_kernels as kernels
+from esteemcore.register.grid import gaussian_taps
 
 
 @pytest.mark.parametrize("moved", [(0.0, 0.0), (0.3, -0.7), (-5.5, 3.25), (11.0, -9.0)])
@@ -74,3 +75,21 @@ def test_power_is_weighted_by_columns(rng) -> None:
     weight, result = rng.random(4).astype(np.float32), np.empty((6, 4), np.float32)
     kernels.power(spectrum, weight, result)
     np.testing.assert_allclose(result, weight * np.abs(spectrum) ** 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(96, 111), (20, 9), (11, 50)])
+def test_shading_is_the_local_mean_of_what_is_known(rng, shape) -> None:
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    known = rng.random(shape) < 0.7
+    known[: shape[0] // 3, : shape[1] // 3] = False
+    smooth = 3 + np.sin(2 * np.pi * y / 150) + x / 40
+    image = np.where(known, smooth + rng.normal(0, 0.5, shape), 0)
+    result = image.astype(np.float32)
+    kernels.take_shading(result, known, gaussian_taps(8 / kernels.BIN))
+    blurred = [ndimage.gaussian_filter(a, 8, mode="constant", truncate=3) for a in (image, known.astype(float))]
+    expected = np.where(known, image - blurred[0] / np.maximum(blurred[1], 0.05), 0)
+    assert np.array_equal(result == 0, ~known)
+    assert np.sqrt(((result - expected)[known] ** 2).mean()) < 0.03
+    constant = known.astype(np.float32)
+    kernels.take_shading(constant, known, gaussian_taps(8 / kernels.BIN))
+    assert np.abs(constant).max() < 1e-5

@@ -188,6 +188,7 @@ def test_a_frame_that_seems_to_have_no_noise_breaks_nothing() -> None:
     enough = 0.5 * float(weights.max())
     for noise in (0.0, -1e-4):  # what a fit to something else leaves
         judge = hops.Judge(corrected, total, weights, np.array([[6.0, 0.0]]), noise, 0.0, enough)
+        judge._compare()
         assert np.isfinite(judge._power).all()
         assert np.isfinite(judge._expected).all()
 

@@ -8,6 +8,7 @@ from esteemcore.register import _row_kernels as rows
 from esteemcore.register import _splat_kernels as splats
 from esteemcore.register.grid import Grid, gaussian_taps
 from esteemcore.register.jitter import Jitter, Smoother, learn
+from esteemcore.register.rigid import Correlator
 
 
 @pytest.fixture
@@ -145,6 +146,18 @@ def test_smoothing_solves_the_whole_system_and_knows_its_covariance(rng) -> None
         if i < n - 1:
             np.testing.assert_allclose(lagged[i], covariance[here, 2 * i + 2 : 2 * i + 4], rtol=1e-8, atol=1e-12)
 
+    correlation_of_lines, tails = np.array([0.6, 0.2]), 5.0
+    moments, weights = np.empty((3, n - 1, 2)), np.ones(n)
+    rows.line_moments(state, variance, lagged, moments)
+    second = state[:, :, None] * state[:, None] + variance
+    now, before = (np.einsum("iaa->ia", part) for part in (second[1:], second[:-1]))
+    cross = state[1:] * state[:-1] + np.einsum("iaa->ia", lagged[:-1])
+    np.testing.assert_allclose(moments, [now, before, cross])
+    rows.rescale_steps(moments, correlation_of_lines, step, tails, weights)
+    c = correlation_of_lines
+    steps = ((now - 2 * c * cross + c**2 * before) / step).sum(axis=1)
+    np.testing.assert_allclose(weights, [1.0, *((tails + 2) / (tails + steps))])
+
 
 def test_the_jitter_is_learnt_from_noisy_lines(rng) -> None:
     true, lines, information = 0.8, 400, 20.0
@@ -163,3 +176,16 @@ def test_the_jitter_is_learnt_from_noisy_lines(rng) -> None:
         jitter = learn(smoothers) or jitter
     assert jitter.correlation == pytest.approx([true, true], abs=0.06)
     assert jitter.step == pytest.approx([0.04, 0.09], rel=0.25)
+
+
+@pytest.mark.parametrize("shape", [(32, 48), (33, 47)])
+@pytest.mark.parametrize("moved", [(0.0, 0.0), (1.6, -2.3), (-14.0, 20.4)])
+def test_the_peak_near_a_place_is_that_of_the_whole_correlation(rng, shape, moved) -> None:
+    correlator = Correlator(shape)
+    frame = correlator.transform(ndimage.gaussian_filter(rng.normal(size=shape), 1.0).astype(np.float32), None)
+    reference = correlator.moved(frame, np.array(moved))
+    expected = np.array(moved) + np.array([0.9, -1.2])
+    whole, likeness = correlator.peak(reference, frame, expected, 1e3)
+    np.testing.assert_allclose(correlator.peak_near(reference, frame, expected, 3.0), whole, atol=1e-3)
+    np.testing.assert_allclose(whole, moved, atol=0.1)
+    assert likeness > 0.5
