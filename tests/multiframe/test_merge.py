@@ -12,7 +12,9 @@ from esteemcore import multiframe
 from esteemcore.errors import ParameterError
 
 OFFSETS = np.array([(0.0, 0.0), (3.3, -2.6), (-1.75, 4.4)])
-MAP = multiframe.ElementMap("Ti", LINES["Ti"], (400.0, 450.0))
+MAP = multiframe.ElementMap(
+    "Ti", LINES["Ti"]
+)  # counts only: the fit of a background gets better with more of them, too
 
 
 class Foreign(Series):
@@ -47,7 +49,7 @@ def test_areas_are_laid_on_each_other(areas) -> None:
     truth = means - means[0]
     assert np.abs(found.shifts - truth).max() < 0.15
     single = areas[0][2].maps["Ti"].snr
-    assert found.maps["Ti"].snr == pytest.approx(np.sqrt(3) * single, rel=0.1)
+    assert found.maps["Ti"].snr == pytest.approx(np.sqrt(3) * single, rel=0.05)
     assert found.dose == pytest.approx(sum(area.dose.sum() for _, _, area in areas[:3]))
     counts = sum(area.spectra.counts for _, _, area in areas[:3])
     assert found.spectra.data.sum() + found.spectra.outside == pytest.approx(counts, rel=1e-6)
