@@ -14,7 +14,7 @@ from esteemcore._core.progress import ProgressFunction
 from esteemcore._core.provenance import Provenance, record
 from esteemcore.lowrank.operators import Sums, sums
 from esteemcore.spectral._noise import Noise, noise_of
-from esteemcore.spectral._spectra import Spectra, held, spectra_of
+from esteemcore.spectral._spectra import MOST_HELD, Spectra, held, spectra_of
 from esteemcore.spectral.methods import METHODS, Factors, Problem
 from esteemcore.spectral.unmixing import Uncertainty, Unmixing, normalised, residuals
 
@@ -268,6 +268,9 @@ def _choose(spectra: Spectra, total: Sums, model: Noise, gain: float, readout_si
     if model.name != "poisson":
         return "spa", ("method 'spa': the purest pixels, as the noise is not that of counts",)
     level = float(total.rows.mean()) / gain / spectra.matrix.shape[1]
+    held = min(float(total.rows.sum()) / gain, float(np.prod(spectra.matrix.shape)))
+    if level < FEW_PER_CHANNEL and readout_sigma == 0 and spectra.lazy and held > MOST_HELD:
+        return "spa", (f"method 'spa': the purest pixels, as {held:.2g} counts are too many for 'nmf' to keep",)
     if level < FEW_PER_CHANNEL and readout_sigma == 0:
         return "nmf", (f"method 'nmf': the likelihood of counts, as there are {level:.2g} per channel and pixel",)
     return "spa", (f"method 'spa': the purest pixels, as there are {level:.2g} counts per channel and pixel",)

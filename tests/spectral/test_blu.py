@@ -216,6 +216,23 @@ def test_lazy_images_and_sums_to_one_are_refused(rng) -> None:
         spectral.unmix(counts, 2, method="blu", sum_to_one=True)
 
 
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        (0.4 * (np.arange(90).reshape(3, 3, 10) % 7), {"noise": "poisson"}, "no whole numbers"),
+        (
+            np.arange(90).reshape(3, 3, 10) % 7,
+            {"noise": "poisson", "known": np.linspace(-1, 1, 10)[None]},
+            "below zero",
+        ),
+        (np.arange(90.0).reshape(3, 3, 10), {"noise": "gaussian", "smoothing_px": 2}, "give smoothing_px=0"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_in_words(data, options, message) -> None:
+    with pytest.raises(ParameterError, match=message):
+        spectral.unmix(data, 2, method="blu", **options)
+
+
 def test_effective_draws_of_a_correlated_series(rng) -> None:
     for rho in (0.0, 0.5, 0.9):
         chains = np.empty((2, 8000, 1))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -11,6 +14,7 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from esteemcore import spectral
 from esteemcore.errors import ParameterError
 from esteemcore.events import SparseSI
+from esteemcore.lowrank import RowBlocks
 from esteemcore.spectral.methods._line_width import line_width
 from esteemcore.spectral.methods._nmf_kernels import quotients, shares_of_counts, stepped, taken_by_prior
 from esteemcore.spectral.methods._poisson_factors import LEAST_SOURCE, maximise
@@ -316,6 +320,43 @@ def test_least_squares_factors_reach_what_scikit_learn_reaches(rng) -> None:
     flat = data.reshape(400, 60)
     best = min(NMF(3, init="random", random_state=s, max_iter=2000).fit(flat).reconstruction_err_ for s in range(3))
     assert ours < 1.002 * best
+
+
+def test_counts_in_part_are_noted_and_whole_ones_of_a_gain_are_not(rng) -> None:
+    counts = rng.poisson(rates(rng, 40, shape=(12, 12), channels=40))
+    rounded = np.round(2.5 * counts)
+    for data, gain, noted in (
+        (counts, 1, False),
+        (0.4 * counts, 1, True),
+        (0.4 * counts, 0.4, False),
+        (rounded, 2.5, False),
+    ):
+        notes = spectral.unmix(data, 2, method="nmf", noise="poisson", gain=gain).notes
+        assert any("no whole numbers" in note for note in notes) == noted, gain
+
+
+def test_lazy_counts_are_held_once_and_no_more_than_memory_allows(rng, monkeypatch) -> None:
+    import dask.array as da
+
+    counts = rng.poisson(0.5, (24, 12, 200))
+    lazy = RowBlocks(da.from_array(counts.astype("u1"), chunks=(1, -1, -1)))
+    module = importlib.import_module("esteemcore.spectral.methods.nmf")
+    with monkeypatch.context() as small:
+        small.setattr("esteemcore.lowrank.operators.BLOCK_BYTES", 8 * 12 * 200)
+        module._in_memory(lazy)
+        tracemalloc.start()
+        rows = module._in_memory(lazy)
+        kept, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    np.testing.assert_array_equal(rows.toarray().reshape(counts.shape), counts)
+    assert kept >= 12 * rows.nnz
+    assert peak < 1.3 * kept
+    monkeypatch.setattr(module, "MOST_HELD", 1000)
+    image = da.from_array(counts.astype("u1"), chunks=(12, -1, -1))
+    with pytest.raises(ParameterError, match="use method='spa'"):
+        spectral.unmix(image, 2, method="nmf")
+    monkeypatch.setattr(importlib.import_module("esteemcore.spectral.unmix"), "MOST_HELD", 1000)
+    assert spectral.unmix(image, 2).method == "spa"
 
 
 def test_noise_below_zero_is_no_counts_but_can_be_factorised(rng) -> None:

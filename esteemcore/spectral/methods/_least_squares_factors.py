@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from esteemcore.lowrank import RowBlocks, truncated_svd
-from esteemcore.lowrank.operators import is_sparse
+from esteemcore.lowrank import truncated_svd
 from esteemcore.spectral.abundances import abundances
+from esteemcore.spectral.methods._points import weighted as weighted_data
 from esteemcore.spectral.methods.problem import Factors, Problem
 from esteemcore.spectral.methods.spa import spa
 
@@ -35,7 +35,7 @@ def least_squares_factors(problem: Problem) -> Factors:
     fixed = 0 if problem.known is None else len(problem.known)
     row, channel = problem.row_weights, problem.channel_weights
     left, values, right = truncated_svd(
-        _weighted(problem), min(problem.n + EXTRA, *problem.matrix.shape), seed=problem.seed
+        weighted_data(problem), min(problem.n + EXTRA, *problem.matrix.shape), seed=problem.seed
     )
     left = left * values
     weighted = spectra * channel
@@ -68,15 +68,3 @@ def _descend(factor: NDArray[np.float64], products: NDArray[np.float64], gram: N
     for k in range(first, factor.shape[1]):
         if gram[k, k] > 0:
             factor[:, k] = np.maximum(factor[:, k] + (products[:, k] - factor @ gram[:, k]) / gram[k, k], 0)
-
-
-def _weighted(problem: Problem) -> object:
-    """Return the data with noise of equal variance, of the kind that they were."""
-    matrix, row, channel = problem.matrix, problem.row_weights, problem.channel_weights
-    if isinstance(matrix, RowBlocks):
-        return matrix.weighted(row, channel)
-    if is_sparse(matrix):
-        scaled = matrix.astype(np.float64)
-        scaled.data *= np.repeat(row, np.diff(scaled.indptr)) * channel[scaled.indices]
-        return scaled
-    return matrix * channel * row[:, None]

@@ -8,15 +8,17 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from esteemcore._core.errors import ParameterError
 from esteemcore.lowrank.operators import is_sparse, sum_of_squares
 from esteemcore.spectral.abundances import abundances
 from esteemcore.spectral.methods._convergence import effective_draws, split_r_hat
 from esteemcore.spectral.methods._gaussian_chain import GaussianChain
+from esteemcore.spectral.methods._points import weighted
 from esteemcore.spectral.methods._poisson_chain import PoissonChain
 from esteemcore.spectral.methods._poisson_factors import maximise
 from esteemcore.spectral.methods._sieve import Sieve
 from esteemcore.spectral.methods._starts import blocks_of, starting_spectra
-from esteemcore.spectral.methods.nmf import counts_of
+from esteemcore.spectral.methods.nmf import are_whole, counts_of
 from esteemcore.spectral.methods.problem import Factors, Problem
 from esteemcore.spectral.methods.spa import spa
 
@@ -121,7 +123,7 @@ class _Draws:
         """Sweep once and add up."""
         self._chain.sweep()
         spectra = self._chain.spectra / self._scale.channel[:, None]
-        size = spectra.sum(axis=0)
+        size = np.abs(spectra).sum(axis=0)
         spectra = spectra / size
         amounts = self._chain.abundances * size / self._scale.row[:, None]
         self._number += 1
@@ -165,6 +167,11 @@ def _of_counts(problem: Problem, number: int) -> tuple[list[_Chain], _Scale]:
     in few sweeps, the other way in many.
     """
     counts = counts_of(problem)
+    if not are_whole(counts, problem.gain):
+        raise ParameterError(
+            "the data are no whole numbers, and method 'blu' shares out single counts; give gain= if their unit is not "
+            "one count, use method='nmf', or noise='gaussian'"
+        )
     counts.data = np.rint(counts.data)
     whole = counts.astype(np.int64)
     fixed = 0 if problem.known is None else len(problem.known)
@@ -186,13 +193,13 @@ def _of_counts(problem: Problem, number: int) -> tuple[list[_Chain], _Scale]:
 
 def _of_values(problem: Problem, number: int) -> tuple[list[_Chain], _Scale]:
     """Return chains for other data, from the purest pixels, made uncertain for all but the first."""
+    if problem.smoothing_px > 0:
+        raise ParameterError(
+            "method 'blu' smooths maps of counts only, and these data are not drawn as counts: they are none, have "
+            "readout noise or are many per channel; give smoothing_px=0"
+        )
     row, channel = problem.row_weights, problem.channel_weights
-    matrix = problem.matrix
-    if is_sparse(matrix):
-        data = matrix.astype(np.float64)
-        data.data *= np.repeat(row, np.diff(data.indptr)) * channel[data.indices]
-    else:
-        data = matrix * channel * row[:, None]
+    data = weighted(problem)
     squares = sum_of_squares(data)
     start = spa(problem).spectra
     fixed = 0 if problem.known is None else len(problem.known)

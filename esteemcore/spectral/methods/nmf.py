@@ -12,6 +12,7 @@ from esteemcore._core.errors import ParameterError
 from esteemcore._core.progress import Progress
 from esteemcore.lowrank import RowBlocks
 from esteemcore.lowrank.operators import is_sparse
+from esteemcore.spectral._spectra import MOST_HELD
 from esteemcore.spectral.methods._least_squares_factors import least_squares_factors
 from esteemcore.spectral.methods._line_width import line_width
 from esteemcore.spectral.methods._poisson_factors import PoissonFit, maximise
@@ -59,8 +60,6 @@ def nmf(problem: Problem) -> Factors:
     """
     if problem.noise != "poisson" or problem.readout_sigma > 0:
         return least_squares_factors(problem)
-    if problem.known is not None and (problem.known < 0).any():
-        raise ParameterError("known spectra hold values below zero, which counts cannot have; use method='spa'")
     counts = counts_of(problem)
     restarts = problem.restarts or RESTARTS
     work = problem.steps(restarts * EACH + COARSE + FINE)
@@ -71,6 +70,8 @@ def nmf(problem: Problem) -> Factors:
         notes = (*notes, f"the likelihood still rises after {FINE} steps: spectra and maps may still change a little")
     if fine.channels:
         notes = (*notes, f"spectra are smooth by {fine.channels:g} channels, which predicts held-out counts best")
+    if not are_whole(counts, problem.gain):
+        notes = (*notes, "the data are no whole numbers: if their unit is not one count, give its gain")
     amounts = fine.fit.abundances
     if problem.smoothing_px == 0:  # the prior takes a little from every pixel; all its counts are in the maps
         whole = np.asarray(counts.sum(axis=1)).reshape(-1, 1) / np.maximum(amounts.sum(axis=1, keepdims=True), 1e-300)
@@ -80,13 +81,20 @@ def nmf(problem: Problem) -> Factors:
 
 
 def counts_of(problem: Problem) -> Any:
-    """Return the counts as compressed rows, whatever the data are kept in."""
+    """Return the counts as compressed rows, whatever the data are kept in.
+
+    Raises
+    ------
+    ParameterError
+        If known spectra hold values below zero, or a lazy image more counts than memory should hold.
+    """
     import scipy.sparse
 
+    if problem.known is not None and (problem.known < 0).any():
+        raise ParameterError("known spectra hold values below zero, which counts cannot have; use method='spa'")
     matrix = problem.matrix
     if isinstance(matrix, RowBlocks):
-        pieces = [scipy.sparse.csr_array(block) for _, block in matrix.blocks()]
-        counts = scipy.sparse.vstack(pieces, format="csr")
+        counts = _in_memory(matrix)
     elif is_sparse(matrix):
         counts = scipy.sparse.csr_array(matrix, copy=problem.gain != 1)
     else:
@@ -94,6 +102,32 @@ def counts_of(problem: Problem) -> Any:
     if problem.gain != 1:
         counts.data /= problem.gain
     return counts
+
+
+def _in_memory(blocks: RowBlocks) -> Any:
+    """Return compressed rows of what is read block by block: once to count the entries, once to keep them."""
+    import scipy.sparse
+
+    filled = np.concatenate([np.count_nonzero(block, axis=1) for _, block in blocks.blocks()])
+    offset = np.concatenate([[0], np.cumsum(filled)])
+    if offset[-1] > MOST_HELD:
+        raise ParameterError(
+            f"{offset[-1]:,} values of the image are not zero, and this method keeps {MOST_HELD:,} in memory at most; "
+            "use method='spa', bin the image, or leave out pixels by mask"
+        )
+    values, channels = np.empty(offset[-1]), np.empty(offset[-1], np.int32)
+    for place, block in blocks.blocks():
+        row, channel = np.nonzero(block)
+        part = slice(offset[place.start], offset[place.stop])
+        values[part], channels[part] = block[row, channel], channel
+    return scipy.sparse.csr_array((values, channels, offset.astype(np.int32)), shape=blocks.shape)
+
+
+def are_whole(counts: Any, gain: float) -> bool:
+    """Return whether counts are whole numbers, but for the rounding of a camera to whole units."""
+    off = np.abs(counts.data - np.rint(counts.data))
+    rounding = 0.5 / gain if gain > 1 else 0.0
+    return bool((off <= rounding + 1e-3 + 1e-6 * counts.data).all())
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
