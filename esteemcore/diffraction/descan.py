@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import threading
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
+from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import Provenance, digest, record
 from esteemcore.diffraction.counts import Counts
+from esteemcore.diffraction.data4d import spec_of
 from esteemcore.diffraction.look import half_widths
 
 EDGE_PX = 1.6
@@ -22,8 +25,17 @@ EDGE_PX = 1.6
 LEAST_EXCESS = 1.5
 """A direct beam has at least this many times the counts of the ring round it, on average over the scan."""
 
+OPPOSITE = 0.5
+"""Part of the counts of the brightest disk from which the opposite one may be its Friedel mate."""
+
+CLEAR = 0.7
+"""Part of the clearest contrast from which a smaller disk is the direct beam."""
+
 SATURATED = 0.05
 """Share of the pixels of the beam at the largest value from which it is clipped: noise leaves one here and there."""
+
+TIES = 8
+"""As many of them at least, or they are few."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +74,14 @@ class Descan:
     provenance: Provenance
 
 
-def find_descan(data4d: Any, radius_px: float) -> Descan:
+def find_descan(
+    data4d: Any,
+    radius_px: float,
+    *,
+    mask: ArrayLike | None = None,
+    progress: ProgressFunction | None = None,
+    cancel: threading.Event | None = None,
+) -> Descan:
     """Find the direct beam of every frame and fit a plane to its places.
 
     A disk that is soft at the edge and brighter on one side, as the beam behind a crystal is, is fitted to the counts
@@ -75,6 +94,13 @@ def find_descan(data4d: Any, radius_px: float) -> Descan:
         Whole counts; memory maps, Zarr, HDF5 and Dask arrays are read piece by piece.
     radius_px : float
         Radius of the beam in detector px.
+    mask : array_like of bool, shape (ky, kx), optional
+        True where a pixel is good; the others are filled from the nearest. Dead rows and hot pixels are found without
+        it.
+    progress : callable, optional
+        Called with the fraction done, 0 to 1.
+    cancel : threading.Event, optional
+        When set, the work stops with `esteemcore.errors.CancelledError`.
 
     Returns
     -------
@@ -97,7 +123,17 @@ def find_descan(data4d: Any, radius_px: float) -> Descan:
     [[15.0, 15.0], [15.0, 16.0], [15.0, 17.0]]
     """
     radius = checked_radius(data4d, radius_px)
-    return descan_of(Counts(data4d), radius, everywhere=True)
+    steps = Progress(2, progress, cancel)
+    counts = Counts(data4d, lambda: steps.step(0), checked_mask(data4d, mask))
+    steps.step()
+    found = descan_of(counts, radius, everywhere=True)
+    steps.step()
+    return found
+
+
+def checked_mask(data4d: Any, mask: ArrayLike | None) -> NDArray[np.bool_] | None:
+    """Return the good pixels of the detector, None for all of them."""
+    return None if mask is None else checks.boolean_mask("mask", mask, spec_of(data4d).frame_shape)
 
 
 def checked_radius(data4d: Any, radius_px: float) -> float:
@@ -138,7 +174,7 @@ def descan_of(counts: Counts, radius: float, *, everywhere: bool) -> Descan:
                     f"no frame has enough counts for its direct beam to be found near (row, column) = ({y0}, {x0}) px"
                 )
             plane = _plane((ny, nx), measured[:, :2], weight)
-    return _result(counts, radius, plane, measured)
+    return _result(counts, radius, plane, measured, _opposite(counts, radius, y0, x0))
 
 
 def _refuse_beam_stop(mean: NDArray[np.float64], radius: float) -> None:
@@ -176,6 +212,26 @@ def _beam_in_mean(counts: Counts, radius: float) -> tuple[int, int]:
     return int(y0), int(x0)
 
 
+def _opposite(counts: Counts, radius: float, y0: int, x0: int) -> list[str]:
+    """Return a note if what was taken for the beam may be a reflection: as bright as its opposite, far off."""
+    mean = counts.sample
+    far = np.hypot(*np.mgrid[: mean.shape[0], : mean.shape[1]] - np.array([y0, x0])[:, None, None])
+    around = np.median(mean[(far > 1.5 * radius) & (far <= 2.5 * radius)])
+    excess = np.maximum(mean - around, 0)
+    middle = np.array(ndimage.center_of_mass(excess))
+    if np.hypot(*(middle - (y0, x0))) < 2 * radius:
+        return []
+    y, x = np.mgrid[: mean.shape[0], : mean.shape[1]]
+    own = excess[far <= radius].sum()
+    mirrored = np.hypot(y - 2 * middle[0] + y0, x - 2 * middle[1] + x0) <= radius
+    if excess[mirrored].sum() < OPPOSITE * own:
+        return []
+    return [
+        f"the brightest disk, at (row, column) = ({y0}, {x0}), lies off the middle of the pattern, and the opposite "
+        "one is as bright: they may be reflections, and the direct beam behind a stop"
+    ]
+
+
 def _plane(shape: tuple[int, int], place: NDArray[Any], weight: NDArray[Any]) -> NDArray[np.float64]:
     """Return the robust plane through places (n, 2) with weights (n, 2), at every position."""
     y, x = np.divmod(np.arange(shape[0] * shape[1]), shape[1])
@@ -196,14 +252,16 @@ def _plane(shape: tuple[int, int], place: NDArray[Any], weight: NDArray[Any]) ->
     return plane
 
 
-def _result(counts: Counts, radius: float, plane: NDArray[np.float64], measured: NDArray[np.float64]) -> Descan:
+def _result(
+    counts: Counts, radius: float, plane: NDArray[np.float64], measured: NDArray[np.float64], doubts: list[str]
+) -> Descan:
     ny, nx = counts.spec.scan_shape
     residual = measured[:, :2] - plane
     spread = 1.4826 * float(np.nanmedian(np.abs(residual)))
     seen = _radius_of_sum(counts, plane, radius)
     reference = plane.mean(axis=0)
-    notes = list(counts.notes)
-    if not 0.5 < seen / radius < 2:
+    notes = [*counts.notes, *doubts]
+    if not 0.6 < seen / radius < 1.7:
         raise CalibrationError(
             f"the direct beam looks like a disk of radius {seen:.1f} px, not {radius:g} px; check radius_px"
         )
@@ -224,7 +282,11 @@ def _result(counts: Counts, radius: float, plane: NDArray[np.float64], measured:
         spread,
         seen,
         tuple(notes),
-        record("diffraction.find_descan", {"radius_px": radius}, input_digest=digest(counts.sample)),
+        record(
+            "diffraction.find_descan",
+            {"radius_px": radius, "mask": ~counts.masked if counts.masked.any() else None},
+            input_digest=digest(counts.sample),
+        ),
     )
 
 
@@ -236,28 +298,64 @@ def _saturated(counts: Counts, reference: NDArray[np.float64], radius: float) ->
     for _, frames in counts.pieces(counts.sample_rows()[::8]):
         inside = frames[:, middle]
         largest = inside.max(initial=0)
-        if largest >= 3 and (share := float((inside == largest).mean())) > SATURATED:
-            return share
+        equal = int((inside == largest).sum())
+        if largest >= 3 and equal > max(SATURATED * inside.size, TIES):
+            return equal / inside.size
     return 0.0
 
 
 def _radius_of_sum(counts: Counts, plane: NDArray[np.float64], radius: float) -> float:
-    """Return the radius at which the summed beam has fallen half way from its middle to what is round it."""
-    n = math.ceil(3 * radius)
-    profile, pixels = np.zeros(n + 1), np.zeros(n + 1)
-    y, x = np.mgrid[: counts.spec.frame_shape[0], : counts.spec.frame_shape[1]]
+    """Return the radius of the beam in the sum of a sample, whatever radius was asked for.
+
+    Where the place is that of a larger disk, the beam lies anywhere in it. So it is looked for with a smaller one, and
+    its middle is followed.
+    """
+    from esteemcore.diffraction import _pattern_kernels as kernels
+
+    shape = counts.spec.frame_shape
+    middle = plane.mean(axis=0)
+    shift = np.rint(plane - middle).astype(np.int64)
+    total, covered = np.zeros((1, *shape)), np.zeros((1, *shape))
     for index, frames in counts.pieces(counts.sample_rows()[::4]):
-        for center, frame in zip(plane[index][::4], frames[::4], strict=True):
-            ring = np.rint(np.hypot(y - center[0], x - center[1])).astype(np.int64)
-            near = ring <= n
-            profile += np.bincount(ring[near], frame[near], n + 1)
-            pixels += np.bincount(ring[near], minlength=n + 1)
+        kernels.add_frames(frames, shift[index], np.zeros(len(frames), np.int64), total, covered)
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(float)
+    n = min(math.ceil(4 * radius), min(shape) // 2)
+    small = max(1.5, radius / 3)
+    reach = math.ceil(small)
+    disk = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1]) <= small
+    smooth = ndimage.convolve(total[0] / np.maximum(covered[0], 1), disk.astype(float), mode="constant")
+    smooth[np.hypot(y - middle[0], x - middle[1]) > radius] = 0
+    middle = np.array(np.unravel_index(int(smooth.argmax()), shape), np.float64)
+    for _ in range(4):
+        r = np.hypot(y - middle[0], x - middle[1])
+        ring = np.minimum(np.rint(r).astype(np.int64), n + 1).ravel()
+        found, around = _radius(*(np.bincount(ring, each.ravel(), n + 2)[: n + 1] for each in (total, covered)))
+        bright = np.where(r < found + 2, np.maximum(total[0] - around * covered[0], 0), 0)
+        if not bright.any():
+            break
+        middle = np.array([(y * bright).sum(), (x * bright).sum()]) / bright.sum()
+    return found
+
+
+def _radius(profile: NDArray[np.float64], pixels: NDArray[np.float64]) -> tuple[float, float]:
+    """Return where counts round a beam, in rings of 1 px, fall half way from inside to outside, and those outside.
+
+    The beam is as large as the disk that stands out most clearly of the ring round it: the smallest of those that
+    nearly do, since a disk that takes in reflections may do so too.
+    """
     mean = profile / np.maximum(pixels, 1)
-    middle = profile[: math.ceil(0.6 * radius) + 1].sum() / pixels[: math.ceil(0.6 * radius) + 1].sum()
-    half = 0.5 * (middle + mean[math.ceil(1.5 * radius) :].min())
-    below = np.flatnonzero(mean < half)
-    below = below[below > 0]
-    if not len(below):
-        return float(n)
-    k = int(below[0])
-    return float(k - 1 + np.clip((mean[k - 1] - half) / max(mean[k - 1] - mean[k], 1e-9), 0, 1))
+    sizes = np.arange(1, max(2, int((len(mean) - 2) / 1.5)))
+    inside, around, clear = np.empty(len(sizes)), np.empty(len(sizes)), np.empty(len(sizes))
+    for i, size in enumerate(sizes):
+        near, ring = slice(0, size + 1), slice(math.ceil(1.2 * size) + 1, math.ceil(1.5 * size) + 2)
+        inside[i] = profile[near].sum() / max(pixels[near].sum(), 1)
+        around[i] = profile[ring].sum() / max(pixels[ring].sum(), 1)
+        clear[i] = (inside[i] - around[i]) * size
+    first = int(np.flatnonzero(clear >= CLEAR * clear.max())[0])
+    best = first + int(np.argmax(clear[first : first + 1 + sizes[first] // 2]))
+    half = 0.5 * (inside[best] + around[best])
+    falls = np.flatnonzero((mean[:-1] >= half) & (mean[1:] < half))
+    if not len(falls):
+        return float(len(mean) - 1), float(around[best])
+    k = int(falls[np.argmin(np.abs(falls + 0.5 - sizes[best]))])
+    return float(k + (mean[k] - half) / max(mean[k] - mean[k + 1], 1e-9)), float(around[best])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
-from esteemcore import diffraction
+from esteemcore import diffraction, simulate
 from esteemcore.diffraction import _beam_kernels
-from esteemcore.errors import CalibrationError, ParameterError
+from esteemcore.errors import CalibrationError, CancelledError, ParameterError
 
 
 def disk(shape, center, radius, height=40.0, tilt=(0.0, 0.0)):
@@ -84,9 +86,85 @@ def test_frames_without_counts_have_no_residual(frames, grains) -> None:
     assert np.isfinite(found.center).all()
 
 
-def test_another_radius_is_noticed(frames, grains) -> None:
-    assert any("check radius_px" in note for note in diffraction.find_descan(frames, 6.0).notes)
+def told_radius(data, radius) -> tuple[float | None, bool]:
+    """The radius that was found, None where it was refused, and whether another one was told."""
+    try:
+        found = diffraction.find_descan(data, radius)
+    except CalibrationError:
+        return None, True
+    return found.radius_px, any("check radius_px" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("name", ["grains", "moving", "squares", "rings"])
+def test_the_radius_is_that_of_the_beam_whatever_was_asked_for(name, frames, grains, bent, rng) -> None:
+    """Also of a probe with rings, and of one whose reflections are near."""
+    if name == "grains":
+        data, true = frames, grains.radius_px
+    elif name == "moving":
+        data, true = rng.binomial(bent[1], 0.2).astype(np.uint16), bent[0].radius_px
+    elif name == "squares":
+        places = [(32 + 16 * np.sin(a), 32 + 16 * np.cos(a)) for a in 0.2 + np.pi / 2 * np.arange(4)]
+        rate = disk((64, 64), (32, 32), 4.0, 8.0) + sum(disk((64, 64), p, 4.0, 3.0) for p in places)
+        data, true = rng.poisson(rate, (4, 5, 64, 64)), 4.0
+    else:
+        probe = simulate.polycrystal(
+            (8, 8), (96, 96), electrons=800, radius_px=6.0, bullseye=True, spacing_px=22, seed=3
+        )
+        data, true = probe.frames(1), 6.0
+    for factor in (0.5, 0.7, 1.5, 2.0, 2.5):
+        if factor * true < 96 / 6:
+            assert told_radius(data, factor * true)[1], factor
+    for factor in (0.9, 1.0, 1.1):
+        found, doubted = told_radius(data, factor * true)
+        assert found == pytest.approx(true, rel=0.1)
+        assert not doubted
     assert diffraction.find_descan(frames, grains.radius_px).notes == ()
+
+
+@pytest.mark.parametrize("leak", [0.03, 0.06])
+def test_reflections_round_a_beam_stop_that_leaks_are_told(rng, leak) -> None:
+    y, x = np.mgrid[:64, :64]
+    places = [(32 + 16 * np.sin(a), 32 + 16 * np.cos(a)) for a in 0.2 + np.pi / 2 * np.arange(4)]
+    around = sum(3.0 * (np.hypot(y - p[0], x - p[1]) < 4) for p in places) + 0.02
+    beam = np.hypot(y - 32, x - 32)
+    stopped = rng.poisson(np.where(beam < 7, leak, around), (6, 6, 64, 64))
+    assert any("behind a stop" in note for note in diffraction.find_descan(stopped, 4.0).notes)
+    whole = rng.poisson(around + 8.0 * (beam < 4), (6, 6, 64, 64))
+    assert diffraction.find_descan(whole, 4.0).notes == ()
+
+
+def test_masked_pixels_do_not_matter_and_a_masked_beam_is_an_error(frames, grains) -> None:
+    mask = np.ones((96, 96), bool)
+    mask[70:76, 20:30] = False
+    noisy = np.where(mask, frames, 60000)
+    np.testing.assert_allclose(
+        diffraction.find_descan(noisy, grains.radius_px, mask=mask).center,
+        diffraction.find_descan(frames, grains.radius_px).center,
+        atol=0.02,
+    )
+    y, x = np.mgrid[:96, :96]
+    with pytest.raises(CalibrationError, match="behind a beam stop"):
+        diffraction.find_descan(frames, grains.radius_px, mask=np.hypot(y - 48, x - 48) > 7)
+    with pytest.raises(ParameterError, match=r"mask has shape \(4, 4\)"):
+        diffraction.find_descan(frames, grains.radius_px, mask=np.ones((4, 4)))
+
+
+def test_few_frames_are_not_saturated_by_chance(rng) -> None:
+    told = [
+        diffraction.find_descan(rng.poisson(disk((40, 40), (20, 20), 4.0, 8.0), (1, 4, 40, 40)), 4.0) for _ in range(20)
+    ]
+    assert not any("saturated" in note for found in told for note in found.notes)
+
+
+def test_it_can_be_cancelled_and_tells_its_progress(frames, grains) -> None:
+    told: list[float] = []
+    diffraction.find_descan(frames, grains.radius_px, progress=told.append)
+    assert told == sorted(told)
+    assert told[-1] == 1
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(CancelledError):
+        diffraction.find_descan(frames, grains.radius_px, cancel=stop)
 
 
 def test_a_saturated_beam_is_noticed(frames, grains) -> None:
