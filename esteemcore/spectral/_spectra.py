@@ -78,7 +78,16 @@ def spectra_of(si: Any, mask: ArrayLike | None = None) -> Spectra:
         Real numbers. An object that is no ndarray but has ``shape``, ``dtype`` and slices is read block by block.
     mask : array_like of bool, shape (y, x), optional
         True = takes part.
+
+    Raises
+    ------
+    ParameterError
+        If `si` is no spectrum image, holds masked values, or the mask does not fit or leaves nothing.
     """
+    if isinstance(si, np.ma.MaskedArray) and np.ma.is_masked(si):
+        raise ParameterError(
+            "the spectrum image is a masked array: give its data, and mask= with True for valid pixels"
+        )
     sparse = isinstance(si, SparseSI)
     lazy = (
         not sparse and not isinstance(si, np.ndarray) and all(hasattr(si, a) for a in ("shape", "dtype", "__getitem__"))

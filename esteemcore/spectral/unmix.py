@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
-from esteemcore._core.progress import ProgressFunction
+from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import Provenance, record
 from esteemcore.lowrank.operators import Sums, sums
 from esteemcore.spectral._noise import Noise, noise_of
@@ -162,10 +163,17 @@ def state(
 ) -> Stated:
     """Return the problem that the arguments of `unmix` pose, checked."""
     checks.choice("method", method, ("auto", *METHODS))
-    spectra = held(spectra_of(si, mask))
+    spectra = spectra_of(si, mask)
+    stop = Progress(1, None, cancel)
+    stop.step(0)
+    if spectra.lazy:
+        spectra = dataclasses.replace(spectra, matrix=spectra.matrix.watched(lambda: stop.step(0)))
+    spectra = held(spectra)
     total = sums(spectra.matrix)
     n = _number(spectra, total, n_components)
+    stop.step(0)
     model = noise_of(spectra, total, n, noise, gain, readout_sigma)
+    stop.step(0)
     given = _known(known, n, spectra)
     name, notes = (method, ()) if method != "auto" else _choose(spectra, total, model, gain, readout_sigma)
     chosen = METHODS[name]

@@ -258,6 +258,47 @@ def test_work_reports_its_progress_and_stops_when_asked(rng) -> None:
             spectral.unmix(data, 3, method=method, noise="gaussian", cancel=cancel)
 
 
+class Lazy:
+    """An image that is read in slices, tells how often, and sets an event at some read."""
+
+    chunks = (4, 16, 40)
+
+    def __init__(self, data, cancel, after):
+        self.data, self.shape, self.dtype, self.reads = data, data.shape, data.dtype, 0
+        self.cancel, self.after = cancel, after
+
+    def __getitem__(self, place):
+        self.reads += 1
+        if self.reads == self.after:
+            self.cancel.set()
+        return self.data[place]
+
+
+@pytest.mark.parametrize("after", [1, 3, 9, 18])
+def test_of_a_lazy_image_no_block_is_read_after_a_wish_to_stop(rng, monkeypatch, after) -> None:
+    monkeypatch.setattr("esteemcore.lowrank.operators.BLOCK_BYTES", 4 * 16 * 40 * 8)
+    counts = rng.poisson(rates(rng, 2000, shape=(16, 16), channels=40))
+    cancel = threading.Event()
+    image = Lazy(counts, cancel, after)
+    with pytest.raises(CancelledError):
+        spectral.unmix(image, 3, method="spa", cancel=cancel)
+    assert image.reads == after
+    image = Lazy(counts, cancel, 0)
+    with pytest.raises(CancelledError):
+        spectral.unmix(image, 3, method="spa", cancel=cancel)
+    assert image.reads == 0
+
+
+def test_masked_values_are_refused_and_arrays_that_mask_nothing_are_arrays(rng) -> None:
+    data, _, _ = mixture(rng)
+    bad = np.zeros(data.shape, bool)
+    bad[3, 4] = True
+    with pytest.raises(ParameterError, match="give its data, and mask="):
+        spectral.unmix(np.ma.array(data, mask=bad), 3, method="spa")
+    plain, clean = (spectral.unmix(si, 3, method="spa") for si in (np.ma.array(data), data))
+    np.testing.assert_array_equal(plain.spectra, clean.spectra)
+
+
 @pytest.mark.parametrize("module", ["unmix", "pca", "rank"])
 def test_the_examples_of_the_docstrings_run(module) -> None:
     result = doctest.testmod(importlib.import_module(f"esteemcore.spectral.{module}"))

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_ndtr
 
+from esteemcore._core.progress import Progress
 from esteemcore.spectral.methods._known import holding_known
 from esteemcore.spectral.methods._points import Plane, Points, plane_of, points, unmixed
 from esteemcore.spectral.methods.nfindr import largest_simplex
@@ -46,7 +47,7 @@ def mvsa(problem: Problem) -> Factors:
     if problem.n > 1:
         corners = largest_simplex(plane.places, corners, len(plane.known))
         noise = _noise(problem, cloud, plane)
-        corners, converged = _smallest(plane, corners, noise)
+        corners, converged = _smallest(plane, corners, noise, work)
         if not converged:
             notes = (f"the smallest simplex had not settled after {ITERATIONS} iterations",)
     result = unmixed(problem, cloud, plane.points(corners))
@@ -66,7 +67,7 @@ def _noise(problem: Problem, cloud: Points, plane: Plane) -> NDArray[np.float64]
 
 
 def _smallest(
-    plane: Plane, corners: NDArray[np.float64], noise: NDArray[np.float64]
+    plane: Plane, corners: NDArray[np.float64], noise: NDArray[np.float64], work: Progress
 ) -> tuple[NDArray[np.float64], bool]:
     """Return the corners of the most likely simplex near some corners, and whether the minimiser came to its end."""
     n, fixed = len(corners), len(plane.known)
@@ -76,6 +77,7 @@ def _smallest(
 
     def objective(free: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Return the mean over the pixels of the negative logarithm of the likelihood, and its gradient."""
+        work.step(0)
         trial = corners.copy()
         trial[fixed:, 1:] = free.reshape(n - fixed, n - 1) * unit
         if abs(np.linalg.det(trial)) < 1e-12 * unit ** (n - 1):
