@@ -6,11 +6,13 @@ from esteemcore.diffraction.descan import Descan, find_descan
 from esteemcore.diffraction.disks import Disks
 from esteemcore.diffraction.ellipse import Ellipse, fit_ellipse
 from esteemcore.diffraction.find import find_disks
+from esteemcore.diffraction.grain_statistics import Grains, grain_statistics
 from esteemcore.diffraction.moire import MoireStrain, moire_strain
 from esteemcore.diffraction.orientation_clusters import OrientationClusters, orientation_clusters
 from esteemcore.diffraction.orientation_library import TemplateLibrary, template_library
 from esteemcore.diffraction.orientation_map import orientation
 from esteemcore.diffraction.orientation_result import Orientations
+from esteemcore.diffraction.orientation_settle import settle_orientations
 from esteemcore.diffraction.probe import Probe, learn_probe
 from esteemcore.diffraction.strain_maps import Strain, strain
 from esteemcore.diffraction.structure import InnerStructure, learn_structure
@@ -22,6 +24,7 @@ __all__ = [
     "DiskTable",
     "Disks",
     "Ellipse",
+    "Grains",
     "InnerStructure",
     "MoireStrain",
     "OrientationClusters",
@@ -34,11 +37,13 @@ __all__ = [
     "find_descan",
     "find_disks",
     "fit_ellipse",
+    "grain_statistics",
     "learn_probe",
     "learn_structure",
     "moire_strain",
     "orientation",
     "orientation_clusters",
+    "settle_orientations",
     "strain",
     "template_library",
 ]

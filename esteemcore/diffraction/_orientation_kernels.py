@@ -193,6 +193,9 @@ def match_frames(rows, radius, azimuth, weight, spots, groups, templates, search
     correlation, angle and matched disks, ``quaternion`` (n, k, 4) the orientation and ``found`` (n, k, 3) template,
     mirror and phase, -1 where there is none.
 
+    Of each template two turns count, the best one and the best that is as far from it as orientations must be: half a
+    turn often is nearly as good.
+
     A template is turned over the disks only when its bound is the largest of what is left: those that cannot be among
     the best are never touched, and none is missed.
     """
@@ -210,6 +213,8 @@ def match_frames(rows, radius, azimuth, weight, spots, groups, templates, search
     turns, bounds, turn = np.empty(2 * steps, np.int32), np.empty(n, np.int32), np.empty(2 * n, np.int32)
     blocks = np.empty((2 * n + BLOCK - 1) // BLOCK, np.int32)
     score, span = np.zeros(blocks.size * BLOCK, np.int32), np.empty(2, np.int64)
+    other, most_other = np.zeros(2 * n, np.int32), np.zeros(2 * n, np.int32)
+    gap = max(1, int(steps * 2 * math.acos(cos_apart) / (2 * math.pi)))
     for f in range(rows.size - 1):
         a, b = rows[f], rows[f + 1]
         if a == b:
@@ -234,10 +239,15 @@ def match_frames(rows, radius, azimuth, weight, spots, groups, templates, search
             if turn[c] < 0:  # only its bound is known
                 count_votes(span, s_ring, s_step, s_weight, sign, entries, steps, turns)
                 turn[c] = np.argmax(turns[:steps])
+                other[c], most_other[c] = 0, 0
+                for s in range(turn[c] + gap, turn[c] + steps - gap + 1):
+                    if turns[s % steps] > most_other[c]:
+                        other[c], most_other[c] = s % steps, turns[s % steps]
                 change(score, blocks, c, turns[turn[c]])
                 continue
-            change(score, blocks, c, 0)
             angle = 2 * math.pi / steps * turn[c]
+            change(score, blocks, c, most_other[c])  # the other turn is left
+            turn[c], most_other[c] = other[c], 0
             orientation = turned(rotation[t], sign < 0, angle)
             if not is_new(orientation, phase[t], quaternion[f], found[f, :, 2], kept, symmetries, sym_at, cos_apart):
                 continue

@@ -44,7 +44,7 @@ def around(library: TemplateLibrary, mirrored: bool) -> Around:
     """
     assert library.phase is not None
     n = len(library)
-    own = np.stack([library.rotations, _product(library.rotations, np.array([0.0, 0, 1, 0]))], axis=1)
+    own = np.stack([library.rotations, product(library.rotations, np.array([0.0, 0, 1, 0]))], axis=1)
     number, mirror = np.divmod(np.arange(2 * n), 2)
     shape = (2 * n, AROUND)
     made = Around(
@@ -61,7 +61,7 @@ def around(library: TemplateLibrary, mirrored: bool) -> Around:
         if not len(rows):
             continue
         alone = own.reshape(-1, 4)[rows]
-        copies = _product(symmetry[:, None], alone[None]).reshape(-1, 4)
+        copies = product(symmetry[:, None], alone[None]).reshape(-1, 4)
         of = np.tile(rows, len(symmetry))
         there = _beam(copies)
         distance, near = cKDTree(there).query(_beam(alone), k=min(SEEN, len(there)))
@@ -79,7 +79,7 @@ def _fill(
     made: Around, rows: NDArray[np.int64], own: Floats, others: NDArray[np.int64], copies: Floats, near: NDArray[Any]
 ) -> None:
     """Enter the templates round each, itself first, and of those with the same direction one."""
-    w, x, y, z = np.moveaxis(_product((own * [1, -1, -1, -1])[:, None], copies), -1, 0)
+    w, x, y, z = np.moveaxis(product((own * [1, -1, -1, -1])[:, None], copies), -1, 0)
     zeta = 2 * np.arctan2(z, w)  # the turn about the beam that leaves a tilt only
     c, s = np.cos(zeta / 2), np.sin(zeta / 2)
     side = np.stack([x * c - y * s, y * c + x * s], axis=-1)
@@ -109,7 +109,7 @@ def _fill(
         made.inverse[row, :, :n] = np.linalg.pinv(design) / scale ** np.array([0, 1, 1, 2, 2, 2])[:, None]
 
 
-def _product(a: Floats, b: Floats) -> Floats:
+def product(a: Floats, b: Floats) -> Floats:
     """Return products of quaternions (..., 4)."""
     w, x, y, z = np.moveaxis(a, -1, 0)
     t, u, v, r = np.moveaxis(b, -1, 0)
