@@ -12,6 +12,7 @@ import numpy as np
 from diffpy.structure import Atom, Lattice, Structure
 from diffsims.generators.simulation_generator import SimulationGenerator
 from matplotlib import pyplot
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from orix.crystal_map import Phase
@@ -39,6 +40,16 @@ def save(figure: Figure, name: str) -> None:
     Image.open(FOLDER / name).convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE).save(
         FOLDER / name, optimize=True
     )
+
+
+def bar(axis: Axes, shape: tuple[int, int], length: int, text: str) -> None:
+    """Draw a scale bar of a length in positions into the lower left corner of an image."""
+    y, x = 0.93 * shape[0], 0.04 * shape[1]
+    axis.plot([x, x + length], [y, y], color="black", linewidth=3, solid_capstyle="butt")
+    axis.text(
+        x + length / 2, y - 0.04 * shape[0], text, ha="center", va="bottom", fontsize=7,
+        bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1},
+    )  # fmt: skip
 
 
 def specimen(shape: tuple[int, int]) -> NDArray[np.int64]:
@@ -98,6 +109,7 @@ def orientations() -> None:
     axes[0].set_title("frame, template found", fontsize=9)
     axes[1].imshow(colours.reshape(*shape, 3))
     axes[1].set_title("zone axis (inverse pole figure colours)", fontsize=9)
+    bar(axes[1], shape, 10, "10 positions")
     shown = axes[2].imshow(found.confidence, cmap="gray", vmin=0)
     axes[2].set_title("confidence", fontsize=9)
     figure.colorbar(shown, ax=axes[2], shrink=0.9)
@@ -122,8 +134,10 @@ def fin() -> None:
     figure, axes = pyplot.subplots(1, 3, figsize=(10.2, 2.5), layout="constrained")
     axes[0].imshow(image, cmap="gray")
     axes[0].set_title("moiré of lattice and scan, 20 counts", fontsize=9)
+    bar(axes[0], shape, 50, "50 positions")
     shown = axes[1].imshow(100 * found.exx, cmap="RdBu_r", vmin=-1.5, vmax=1.5)
     axes[1].set_title("exx in %", fontsize=9)
+    bar(axes[1], shape, 50, "50 positions")
     figure.colorbar(shown, ax=axes[1], shrink=0.8)
     row = shape[0] // 2
     axes[2].fill_between(
@@ -135,7 +149,9 @@ def fin() -> None:
         label="found, 2 standard errors",
     )
     axes[2].plot(column, 100 * (1 / (1 - profile) - 1), color="black", linewidth=1, label="true")
-    axes[2].set_title("exx in % along the middle row", fontsize=9)
+    axes[2].set_title("along the middle row", fontsize=9)
+    axes[2].set_xlabel("column in steps of the scan", fontsize=8)
+    axes[2].set_ylabel("exx in %", fontsize=8)
     axes[2].set_ylim(-0.3, 1.8)
     axes[2].legend(fontsize=7, loc="upper right", ncols=2)
     axes[2].tick_params(labelsize=8)
