@@ -81,6 +81,7 @@ class MultiframeHandler(Declarative.Handler):
         self.is_idle = Model.PropertyModel(True)
         self.is_running = Model.PropertyModel(False)
         self.model.folder.on_value_changed = lambda value: self._forget_region()
+        self._resumed: list[multiframe.RegionFolder] = []
         self._is_closed = self._is_hidden = False
         self._notice: HiddenNotice | None = None
         self.model.on_size_typed = self.survey.resize
@@ -159,13 +160,11 @@ class MultiframeHandler(Declarative.Handler):
     def last_region_clicked(self, widget: Any) -> None:
         """Go on with the last region of the session, also one of an earlier day."""
         try:
-            regions = self.model.session.regions
-            if not regions:
-                raise ParameterError("the session folder has no region yet")
+            self._resumed = resume.last_folders(self.model.session)
         except (EsteemError, OSError) as error:
             self.message.value = f"Nothing to go on with: {sentence(error)}"
             return
-        self.region = regions[-1]
+        self.region = self._resumed[0]
         lacking = resume.take_over(self.model, self.region)
         how = "draw or type the same region" if lacking is None else "all is set as it was"
         if lacking:
@@ -341,11 +340,11 @@ class MultiframeHandler(Declarative.Handler):
         }
 
     def _folders(self) -> list[multiframe.RegionFolder]:
-        """Return the folders of the areas: those of the last run, if it was in the present region."""
-        run, region = self.run, self.region
-        if region is None:
+        """Return the folders of the areas: of the last run or as taken up again, if that is in the present region."""
+        if self.region is None:
             return []
-        return run.folders if run is not None and run.folders[0].path == region.path else [region]
+        known = ([] if self.run is None else self.run.folders, self._resumed)
+        return next((some for some in known if some and some[0].path == self.region.path), [self.region])
 
     def _stop_view(self) -> None:
         source = self.model.source

@@ -5,12 +5,36 @@ from __future__ import annotations
 from typing import Any
 
 from esteemcore import multiframe
-from esteemcore.errors import EsteemError
+from esteemcore.errors import EsteemError, ParameterError
 from nionswift_plugin.esteem_multiframe.model import MultiframeModel
 
 _SAME = (
     "subpixels", "seed", "areas", "area_gap_nm", "energy_step_ev", "compress",
 )  # fmt: skip
+
+
+def last_folders(session: multiframe.SessionFolder) -> list[multiframe.RegionFolder]:
+    """Return the folders of the last areas that were recorded as one experiment, the first area first.
+
+    Raises
+    ------
+    ParameterError
+        If the session has no region yet.
+    """
+    regions = session.regions
+    if not regions:
+        raise ParameterError("the session folder has no region yet")
+    count = _area(regions[-1]) + 1
+    found = list(regions[-count:])
+    return found if [_area(folder) for folder in found] == list(range(count)) else [regions[-1]]
+
+
+def _area(folder: multiframe.RegionFolder) -> int:
+    """Return the how manyth area of its experiment a region is, from 0."""
+    try:
+        return next((int(dataset.metadata.get("area", 0)) for _, dataset in folder.datasets()), 0)
+    except (ValueError, TypeError, EsteemError):
+        return 0
 
 
 def take_over(model: MultiframeModel, folder: multiframe.RegionFolder) -> tuple[str, ...] | None:

@@ -12,9 +12,8 @@ from esteemcore import multiframe
 from esteemcore.errors import ParameterError
 
 OFFSETS = np.array([(0.0, 0.0), (3.3, -2.6), (-1.75, 4.4)])
-MAP = multiframe.ElementMap(
-    "Ti", LINES["Ti"]
-)  # counts only: the fit of a background gets better with more of them, too
+# counts only: the fit of a background gets better with more of them, and the ratio with it
+MAP = multiframe.ElementMap("Ti", LINES["Ti"])
 
 
 class Foreign(Series):

@@ -189,6 +189,15 @@ def test_areas_are_sets_of_frames_beside_each_other(bench: Bench) -> None:
     assert np.subtract(second, first).tolist() == pytest.approx([0, 1.6 + 10])
     entries = [e for e in bench.microscope.instrument.ledger.entries if e.kind == "acquisition"]
     assert [e.center_nm for e in entries] == [pytest.approx(tuple(c)) for c in (first, second, first, second)]
+    bench.panel.close()
+    again = Bench(bench.microscope, Path(bench.model.folder.value))  # as after a new start
+    try:
+        again.handler.last_region_button.on_clicked()
+        again.settle()
+        assert "4 frames of 2 areas" in again.acquire(), again.handler.message.value
+        assert [folder.count for folder in again.model.session.regions] == [6, 6]
+    finally:
+        again.panel.close()
 
 
 def test_abort_keeps_what_is_stored_and_blanks(bench: Bench) -> None:
