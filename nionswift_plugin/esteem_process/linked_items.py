@@ -97,7 +97,15 @@ def xdata_of(
 
 
 def show(computation: Any, name: str, xdata: Any, figures: str) -> None:
-    """Fill a data item by Nion's facade of the computation, and put figures behind its title."""
+    """Fill a data item by Nion's facade of the computation, and put figures behind its title.
+
+    Nion Swift finds no limits of the display where a value is NaN, so those of the others are set.
+    """
     computation.set_referenced_xdata(name, xdata)
     shown = computation.get_result(name)
     shown.title = f"{shown.title.partition(' [')[0]} [{figures}]"
+    known = np.isfinite(xdata.data)
+    if known.any() and not known.all():
+        values = xdata.data[known]
+        for channel in shown._data_item.display_data_channels:
+            channel.display_limits = (float(values.min()), float(values.max()))

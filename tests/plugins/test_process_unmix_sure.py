@@ -98,6 +98,7 @@ def test_an_image_is_a_mask(app: Swift) -> None:
     app.model.recompute_all()
     maps = next(made for made in app.model.data_items if made.title.startswith("Abundances"))
     np.testing.assert_array_equal(np.isfinite(maps.data), np.broadcast_to(image > 0, (2, *SHAPE)))
+    assert app.display(maps).display_data_channels[0].display_limits == (np.nanmin(maps.data), np.nanmax(maps.data))
     mask.set_data(np.full(SHAPE, np.nan))
     app.model.recompute_all()
     computation = app.model.computations[0]
@@ -155,6 +156,7 @@ def test_lines_of_elements_are_marked_once(app: Swift) -> None:
     display = app.display(made["spectra"])
     marks = {graphic.label: graphic.position for graphic in display.graphics}
     assert len(display.graphics) == len(marks) == 2
+    assert not display.graphic_selection.has_selection
     assert marks["Si K"] * 2.0 == pytest.approx(1.740, abs=0.005)
     assert marks["O K"] * 2.0 == pytest.approx(0.525, abs=0.005)
     computation.set_input_value("elements", "")
