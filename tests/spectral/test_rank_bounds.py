@@ -6,13 +6,14 @@ import threading
 
 import numpy as np
 import pytest
+import scipy.sparse
 from known_spectra import rates
 from scipy.ndimage import gaussian_filter
 
 from esteemcore import spectral
 from esteemcore.errors import CancelledError, ParameterError
 from esteemcore.events import SparseSI
-from esteemcore.spectral import _rank_levels
+from esteemcore.spectral import _rank_levels, _rank_tests
 
 
 @pytest.fixture
@@ -160,3 +161,13 @@ def test_it_stops_within_a_level(rng, camera) -> None:
         with pytest.raises(CancelledError):
             spectral.estimate_rank(data, progress=wish, cancel=stop)
         assert len(told) == after + 1
+
+
+@pytest.mark.parametrize("filled", [0.01, 0.3])
+@pytest.mark.parametrize("shape", [(300, 40), (40, 300)])
+def test_singular_values_of_compressed_rows_are_those_of_the_matrix(monkeypatch, filled, shape) -> None:
+    """However they are multiplied: as compressed rows, or as dense blocks of rows where these are well filled."""
+    monkeypatch.setattr(_rank_tests, "BLOCK_BYTES", 8 * 40 * 7)
+    rows = scipy.sparse.random_array(shape, density=filled, format="csr", rng=np.random.default_rng(0))
+    expected = np.linalg.svd(rows.toarray(), compute_uv=False)
+    np.testing.assert_allclose(_rank_tests.singular_values(rows), expected, atol=1e-6 * expected[0])
