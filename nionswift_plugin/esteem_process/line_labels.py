@@ -52,5 +52,3 @@ def mark(item: Any, lines: tuple[Line, ...]) -> None:
         graphic = item.add_channel_region(line.place)
         graphic.label = line.name
         graphic.graphic_id = PREFIX + line.name
-    if lines:
-        item.display._display_item.graphic_selection.clear()  # the last ones would show their place as well

@@ -156,7 +156,6 @@ def test_lines_of_elements_are_marked_once(app: Swift) -> None:
     display = app.display(made["spectra"])
     marks = {graphic.label: graphic.position for graphic in display.graphics}
     assert len(display.graphics) == len(marks) == 2
-    assert not display.graphic_selection.has_selection
     assert marks["Si K"] * 2.0 == pytest.approx(1.740, abs=0.005)
     assert marks["O K"] * 2.0 == pytest.approx(0.525, abs=0.005)
     computation.set_input_value("elements", "")
