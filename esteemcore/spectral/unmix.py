@@ -77,7 +77,7 @@ def unmix(
     noise : {"auto", "poisson", "gaussian"}
         ``"poisson"``: counts, of variance ``gain * mean + readout_sigma**2``. ``"gaussian"``: the same everywhere.
         ``"auto"``: counts if all values are whole and none is below zero, or if `gain` or `readout_sigma` is given;
-        else a variance by pixel and by channel, estimated from what the components leave.
+        else a variance by pixel and by channel, estimated from what the components and four more leave.
     gain, readout_sigma : float
         With counts of a camera: its units per electron, and the noise without signal in those units.
     smoothing_px : float, optional
@@ -103,8 +103,8 @@ def unmix(
     ------
     ParameterError
         If the data are not finite, hold nothing but zeros, hold values below zero though the noise is that of counts
-        alone, or have fewer pixels or channels than components are asked for; if mask or known spectra do not fit; if
-        the method cannot do what is asked.
+        alone, are a masked array, or have fewer pixels or channels than components are asked for; if mask or known
+        spectra do not fit; if the method cannot do what is asked.
     CancelledError
         If `cancel` was set.
 

@@ -42,7 +42,7 @@ class Problem:
         Number of components, the known ones included.
     noise : str
         ``"poisson"``: counts, variance ``gain * mean + readout_sigma**2``; ``"gaussian"``: the same everywhere;
-        ``"estimated"``: a variance by pixel and by channel, from what `n` components leave.
+        ``"estimated"``: a variance by pixel and by channel, from what `n` components and a few more leave.
     gain, readout_sigma : float
         Of the counts, in the units of the data.
     row_weights, channel_weights : ndarray, shapes (rows,) and (energy,)
