@@ -38,7 +38,7 @@ def notes(data: Binned, grouping: Grouping, asked: int | None, second_way: bool,
     if len(data.counts) < 4 * ENOUGH:
         text.append(f"{len(data.counts)} positions are too few to tell classes apart by themselves")
     if asked is not None and grouping.n < asked:
-        text.append(f"{asked} classes were asked for, but only {grouping.n} patterns can be told apart")
+        text.append(f"{asked} classes were asked for, but no more than {grouping.n} could be told apart")
     if second_way and math.isnan(agreement):
         text.append("there are too few Bragg disks to check the classes by them")
     elif second_way and agreement < 0.7:

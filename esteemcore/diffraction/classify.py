@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
@@ -20,7 +20,8 @@ from esteemcore.diffraction.bragg_classes import bragg_classes, bragg_features
 from esteemcore.diffraction.class_doubt import bare, confidence, unlike
 from esteemcore.diffraction.classes import KINDS, Classes
 from esteemcore.diffraction.counts import Counts
-from esteemcore.diffraction.descan import Descan, checked_radius, descan_of
+from esteemcore.diffraction.data4d import spec_of
+from esteemcore.diffraction.descan import Descan, checked_mask, checked_radius, descan_of
 from esteemcore.diffraction.ellipse import Ellipse, fit_ellipse
 from esteemcore.diffraction.find import find_disks
 from esteemcore.diffraction.grains import Evidence, Grouping, evidence, group
@@ -52,6 +53,7 @@ def classify(
     n_classes: int | None = None,
     *,
     binning: int | None = None,
+    mask: ArrayLike | None = None,
     disks: DiskTable | None = None,
     ellipse: Ellipse | None = None,
     second_way: bool = True,
@@ -76,9 +78,12 @@ def classify(
     radius_px : float
         Radius of a disk in detector px: the semi-angle of the probe.
     n_classes : int, optional
-        Number of classes. Default: as many as have different reflections or halos.
+        Number of classes; fewer where fewer can be told apart. Default: as many as have different reflections or halos.
     binning : int, optional
         Side of the bins in px. Default: 0.8 times the radius, more for fewer than 60 electrons outside the beam.
+    mask : array_like of bool, shape (ky, kx), optional
+        True where a pixel is good; the others are filled from the nearest. Dead rows and hot pixels are found without
+        it.
     disks : DiskTable, optional
         What `find_disks` found in these data, if it is known already.
     ellipse : Ellipse, optional
@@ -102,7 +107,7 @@ def classify(
     ------
     ParameterError
         If the data are no whole counts (y, x, ky, kx), hold NaN, or have no electrons outside the direct beam; if
-        `radius_px` or `n_classes` cannot be.
+        `radius_px`, `n_classes`, `mask`, `disks`, `ellipse` or `seed` cannot be.
     CalibrationError
         If no direct beam of this radius is found, or a beam stop hides it.
 
@@ -125,13 +130,16 @@ def classify(
     (2, ('crystalline', 'crystalline'), 1)
     """
     radius = checked_radius(data4d, radius_px)
+    valid = checked_mask(data4d, mask)
+    positions = spec_of(data4d).positions
+    seed = checks.integer("seed", seed, minimum=0)
+    _refuse(disks, ellipse, positions)
     steps = Progress(20 + len(STEPS), progress, cancel)
-    counts = Counts(data4d, lambda: steps.step(0))
-    positions = counts.spec.positions
     if n_classes is not None:
         n_classes = checks.integer("n_classes", n_classes, minimum=1)
         if n_classes > positions:
             raise ParameterError(f"n_classes is {n_classes}, but the scan has only {positions} positions")
+    counts = Counts(data4d, lambda: steps.step(0), valid)
     size = (
         bin_size(counts, radius)
         if binning is None
@@ -161,7 +169,9 @@ def classify(
     steps.step(2)
     given = None if ellipse is None else (ellipse.ratio, ellipse.angle_deg)
     kinds = tuple(KINDS[int(found.seen.amorphous[of == c].all())] for c in range(n))
-    ellipse = ellipse or _ellipse(total, covered, kinds)
+    doubts: tuple[str, ...] = ()
+    if ellipse is None:
+        ellipse, doubts = _ellipse(total, covered, kinds)
     other = np.full_like(labels, -1)
     if second_way:
         table = disks if disks is not None else _disks(data4d, counts, radius, ellipse, threads, cancel)
@@ -169,7 +179,7 @@ def classify(
     steps.finish()
     other, agreement = _compared(labels, other, n)
     notes = (*descan.notes, *class_words.notes(data, found.grouping, n_classes, second_way, agreement))
-    notes += class_words.without_class(data.empty, foreign & ~beam, beam)
+    notes += class_words.without_class(data.empty, foreign & ~beam, beam) + doubts
     shape = counts.spec.scan_shape
     along = None if ellipse is None else np.linalg.inv(ellipse.matrix)
     profiles = [radial_profile(t, c, descan.reference, along)[0] for t, c in zip(total, covered, strict=True)]
@@ -179,6 +189,8 @@ def classify(
         "binning": size,
         "ellipse": given,
         "second_way": second_way,
+        "mask": valid,
+        "disks": None if disks is None else digest(disks.frame, disks.y, disks.x, disks.intensity),
     }
     return Classes(
         labels.reshape(shape),
@@ -198,7 +210,7 @@ def classify(
         ellipse,
         size,
         notes,
-        record("diffraction.classify", parameters, seed=seed, input_digest=digest(data.counts)),
+        record("diffraction.classify", parameters, seed=seed, input_digest=digest(data.counts, counts.sample, total)),
     )
 
 
@@ -218,16 +230,20 @@ def _fit(
     k = min(2 * curve.best, max(STEPS[-1], curve.best), most)
     if n_classes is not None:
         k = min(max(k, 2 * n_classes), most)
+    found: _Found | None = None
     while True:
         mixture = best_of(data, scores, k, seed, steps)
         seen = evidence(counts, descan, radius, data, mixture, data.empty)
         grouping = group(seen, data.scan_shape, radius, n_classes)
+        if found is None or n_classes is None or grouping.n > found.grouping.n:  # too many components have no positions
+            found = _Found(mixture, seen, grouping)
         crowded = 2 * grouping.n > k and curve.best == STEPS[-1]
         short = n_classes is not None and grouping.n < n_classes
         if k == most or not (crowded or short):
             break
         k = min(math.ceil(1.5 * k), most)
     steps.step(2)
+    mixture, seen, grouping = found.mixture, found.seen, found.grouping
     used = np.flatnonzero(grouping.of >= 0)
     share = mixture.share[:, used] + np.float32(1e-6)
     share /= share.sum(axis=1, keepdims=True)
@@ -236,17 +252,31 @@ def _fit(
     return _Found(settled, seen, dataclasses.replace(grouping, of=grouping.of[used]))
 
 
-def _ellipse(total: NDArray[np.float64], covered: NDArray[np.float64], kinds: tuple[str, ...]) -> Ellipse | None:
-    """Return the ellipse that the largest amorphous class shows, None where it shows none."""
+def _refuse(disks: Any, ellipse: Any, positions: int) -> None:
+    """Raise an error if disks or ellipse are none, or the disks those of another scan."""
+    if ellipse is not None and not isinstance(ellipse, Ellipse):
+        raise ParameterError(f"ellipse is of type {type(ellipse).__name__}; give what fit_ellipse returns")
+    if disks is None:
+        return
+    if not isinstance(disks, DiskTable):
+        raise ParameterError(f"disks is of type {type(disks).__name__}; give what find_disks returns")
+    checks.flat_indices("disks.frame", disks.frame, positions)
+
+
+def _ellipse(
+    total: NDArray[np.float64], covered: NDArray[np.float64], kinds: tuple[str, ...]
+) -> tuple[Ellipse | None, tuple[str, ...]]:
+    """Return the ellipse that the largest amorphous class shows, None where it shows none, and what is doubtful."""
     halos = [c for c, kind in enumerate(kinds) if kind == "amorphous"]
     if not halos:
-        return None
+        return None, ()
     largest = max(halos, key=lambda c: float(covered[c].max()))
     whole = covered[largest] == covered[largest].max()
     try:
-        return fit_ellipse(np.where(whole, total[largest], 0)[None, None], mask=whole)
-    except (CalibrationError, ParameterError):
-        return None
+        found = fit_ellipse(np.where(whole, total[largest], 0)[None, None], mask=whole)
+    except (CalibrationError, ParameterError) as error:
+        return None, (f"class {largest} is amorphous, but does not tell the ellipse of the detector: {error}",)
+    return found, ()
 
 
 def _disks(
@@ -266,10 +296,6 @@ def _by_disks(
     counts: Counts, descan: Descan, radius: float, data: Binned, disks: DiskTable, seed: int
 ) -> NDArray[np.int64]:
     """Return the classes by Bragg disks, -1 where there are none."""
-    if len(disks) and disks.frame.max() >= len(data.counts):
-        raise ParameterError(
-            f"disks has a disk at position {disks.frame.max()}, but the scan has {len(data.counts)} positions"
-        )
     _, found = bragg_features(disks, descan.center, counts.spec.frame_shape, radius)
     return np.where(data.empty, -1, bragg_classes(found, data, radius, seed))
 

@@ -90,6 +90,8 @@ def test_the_number_of_classes_and_the_seed_are_passed_on(container, tmp_path, c
         "binning": 4,
         "ellipse": None,
         "second_way": False,
+        "mask": None,
+        "disks": None,
     }
 
 
