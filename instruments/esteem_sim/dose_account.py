@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import time
 
 from nion.utils import Event
@@ -18,7 +19,7 @@ PROBE_NM = 0.1
 """Side of the square over which the charge of a resting beam is spread in the ledger."""
 
 
-class DoseAccount:
+class DoseAccount(abc.ABC):
     """The part of the instrument that charges and authorizes.
 
     The ledger is kept in the coordinates that the instrument knows; harm is done where the beam really is.
@@ -34,13 +35,13 @@ class DoseAccount:
     _overridden_budget: scan.DoseBudget | None
 
     @property
+    @abc.abstractmethod
     def current_pa(self) -> float:
         """Beam current in pA."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def safe_state(self, reason: str = "end") -> object:
         """Stop scanning and blank the beam."""
-        raise NotImplementedError
 
     @property
     def ledger(self) -> scan.DoseLedger:

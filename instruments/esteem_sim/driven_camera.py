@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 import threading
 import time
@@ -90,33 +91,33 @@ class DrivenCamera(camera_base.CameraDevice3):
 
     # what each camera says of itself ------------------------------------------------------------------------------
 
+    @abc.abstractmethod
     def frame_shape(self, parameters: Parameters) -> tuple[int, ...]:
         """Return the shape of a frame as it comes in a run."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def frame_dtype(self, parameters: Parameters) -> DTypeLike:
         """Return the dtype of frames in a run."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def chunk(self, parameters: Parameters) -> int:
         """Return how many frames are drawn at a time, at most."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def drawing(self, scene: Scene, parameters: Parameters, seed: int) -> Drawing:
         """Return what draws the frames of a run."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def describe(self, parameters: Parameters, seed: int) -> Mapping[str, Any]:
         """Return what must be known to read the frames of a run."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def look(self, scene: Scene, exposure_s: float) -> NDArray[Any]:
         """Return what the live view shows of an exposure."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def nothing(self) -> NDArray[Any]:
         """Return what the live view shows without beam."""
-        raise NotImplementedError
 
     # what Nion asks -----------------------------------------------------------------------------------------------
 
