@@ -73,8 +73,7 @@ def refine_tilts(rows, radius, azimuth, weight, spots, templates, around, tolera
                     t, sign = number[own, e], 1 - 2 * mirror[own, e]
                     span[0], span[1] = offset[t], offset[t + 1]
                     angle = middle + turn[own, e]
-                    for _ in range(2):
-                        angle += compare(span, s_radius, s_azimuth, s_share, sign, angle, disks, tolerance)[1]
+                    angle += compare(span, s_radius, s_azimuth, s_share, sign, angle, disks, tolerance)[1]
                     values[e], _, matches[e] = compare(
                         span, s_radius, s_azimuth, s_share, sign, angle, disks, tolerance
                     )

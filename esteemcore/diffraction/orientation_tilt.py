@@ -100,13 +100,14 @@ def _fill(
         scale = np.abs(tilt[of, :n]).max(initial=1e-12)
         x, y = np.moveaxis(tilt[of, :n] / scale, -1, 0)
         design = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
-        good = np.linalg.cond(design) < FLAT if len(of) else np.zeros(0, np.bool_)
-        of, design = of[good], design[good]
-        row = rows[of]
+        left, singular, right = np.linalg.svd(design, full_matrices=False)
+        good = singular[:, 0] < FLAT * singular[:, -1]
+        of, row = of[good], rows[of[good]]
+        inverse = (right[good].swapaxes(1, 2) / singular[good, None]) @ left[good].swapaxes(1, 2)
         made.counts[row] = n
         made.number[row, :n], made.mirror[row, :n] = np.divmod(number[of, :n], 2)
         made.turn[row, :n] = turn[of, :n]
-        made.inverse[row, :, :n] = np.linalg.pinv(design) / scale ** np.array([0, 1, 1, 2, 2, 2])[:, None]
+        made.inverse[row, :, :n] = inverse / scale ** np.array([0, 1, 1, 2, 2, 2])[:, None]
 
 
 def product(a: Floats, b: Floats) -> Floats:
