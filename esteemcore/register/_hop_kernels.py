@@ -9,9 +9,6 @@ from numba import njit
 
 from esteemcore.register._splat_kernels import blur
 
-LOBES = 6
-"""Half width of the windowed sinc (Lanczos) that images are moved with, in px."""
-
 BIN = 4
 """Shading is found on pixels of this many."""
 LEAST_COVER = 0.05
@@ -20,36 +17,37 @@ LEAST_COVER = 0.05
 
 @njit(cache=True, nogil=True)
 def lanczos(fraction, taps):
-    """Write the 2 `LOBES` weights of the pixels around a place that lies this fraction of a pixel behind one."""
-    for t in range(2 * LOBES):
-        x = math.pi * (fraction - (t - LOBES + 1))
-        taps[t] = 1.0 if abs(x) < 1e-9 else math.sin(x) / x * math.sin(x / LOBES) / (x / LOBES)
+    """Write the weights of the pixels around a place that lies this fraction of a pixel behind the middle one."""
+    lobes = taps.shape[0] // 2
+    for t in range(2 * lobes):
+        x = math.pi * (fraction - (t - lobes + 1))
+        taps[t] = 1.0 if abs(x) < 1e-9 else math.sin(x) / x * math.sin(x / lobes) / (x / lobes)
     taps /= taps.sum()
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def move(image, dy, dx, result):
-    """Write ``image(x + d)``, interpolated; beyond the edge the image is zero."""
+def move(image, dy, dx, lobes, result):
+    """Write ``image(x + d)``, by a windowed sinc (Lanczos) of this many lobes; beyond the edge the image is zero."""
     rows, columns = image.shape
     a, b = math.floor(dy), math.floor(dx)
-    along, across = np.empty(2 * LOBES, np.float32), np.empty(2 * LOBES, np.float32)
+    along, across = np.empty(2 * lobes, np.float32), np.empty(2 * lobes, np.float32)
     lanczos(dy - a, along)
     lanczos(dx - b, across)
-    room = abs(b) + 2 * LOBES
+    room = abs(b) + 2 * lobes
     wide = np.zeros(columns + 2 * room, np.float32)
     middle = wide[room : room + columns]
     for i in range(rows):
         middle[:] = 0
-        for t in range(2 * LOBES):
-            y = i + a + t - LOBES + 1
+        for t in range(2 * lobes):
+            y = i + a + t - lobes + 1
             if y >= 0 and y < rows:
                 w, there = along[t], image[y]
                 for j in range(columns):
                     middle[j] += w * there[j]
         row = result[i]
         row[:] = 0
-        for t in range(2 * LOBES):
-            w, there = across[t], wide[room + b + t - LOBES + 1 :]
+        for t in range(2 * lobes):
+            w, there = across[t], wide[room + b + t - lobes + 1 :]
             for j in range(columns):
                 row[j] += w * there[j]
 

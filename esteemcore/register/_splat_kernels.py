@@ -66,56 +66,61 @@ def _blur_along_columns(image, taps, i, row):
     here = image[i]
     for j in range(columns):
         row[j] = taps[0] * here[j]
-    for t in range(1, taps.shape[0]):
+    t = 1
+    while t < taps.shape[0]:
+        if t + 1 < taps.shape[0] and i > t and i + t + 1 < rows:  # two at once: half of the loads and stores
+            v, w = taps[t], taps[t + 1]
+            a, b, c, d = image[i - t], image[i + t], image[i - t - 1], image[i + t + 1]
+            for j in range(columns):
+                row[j] += v * (a[j] + b[j]) + w * (c[j] + d[j])
+            t += 2
+            continue
         w = taps[t]
-        if i >= t and i + t < rows:
-            before, after = image[i - t], image[i + t]
-            for j in range(columns):
-                row[j] += w * (before[j] + after[j])
-        elif i >= t:
-            before = image[i - t]
-            for j in range(columns):
-                row[j] += w * before[j]
-        elif i + t < rows:
-            after = image[i + t]
-            for j in range(columns):
-                row[j] += w * after[j]
+        for y in (i - t, i + t):
+            if y >= 0 and y < rows:
+                there = image[y]
+                for j in range(columns):
+                    row[j] += w * there[j]
+        t += 1
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _blur_along_row(wide, taps, row):
+    """Write a row that was convolved; ``wide`` has as many zeros more at both ends as the taps reach."""
+    reach, n = taps.shape[0] - 1, row.shape[0]
+    middle = wide[reach:]
+    for j in range(n):
+        row[j] = taps[0] * middle[j]
+    for t in range(1, reach, 2):
+        v, w = taps[t], taps[t + 1]
+        a, b, c, d = wide[reach - t :], wide[reach + t :], wide[reach - t - 1 :], wide[reach + t + 1 :]
+        for j in range(n):
+            row[j] += v * (a[j] + b[j]) + w * (c[j] + d[j])
+    if reach % 2:
+        w, last = taps[reach], wide[2 * reach :]
+        for j in range(n):
+            row[j] += w * (wide[j] + last[j])
 
 
 @njit(cache=True, nogil=True, fastmath=True)
 def blur(image, taps, result):
     """Convolve with symmetric taps (centre first) along both axes; beyond the edge the image is zero."""
-    rows, columns = image.shape
-    reach = taps.shape[0] - 1
+    columns, reach = image.shape[1], taps.shape[0] - 1
     wide = np.zeros(columns + 2 * reach, np.float32)
-    middle = wide[reach : reach + columns]
-    for i in range(rows):
-        _blur_along_columns(image, taps, i, middle)
-        there = result[i]
-        for j in range(columns):
-            there[j] = taps[0] * middle[j]
-        for t in range(1, reach + 1):
-            w, before, after = taps[t], wide[reach - t :], wide[reach + t :]
-            for j in range(columns):
-                there[j] += w * (before[j] + after[j])
+    for i in range(image.shape[0]):
+        _blur_along_columns(image, taps, i, wide[reach : reach + columns])
+        _blur_along_row(wide, taps, result[i])
 
 
 @njit(cache=True, nogil=True, fastmath=True)
 def blur_halved(image, taps, result):
     """Do what `blur` does, for every other row and column only."""
-    reach = taps.shape[0] - 1
-    columns, half = image.shape[1], result.shape[1]
-    wide = np.zeros(columns + 2 * reach, np.float32)
-    middle = wide[reach : reach + columns]
+    columns, reach = image.shape[1], taps.shape[0] - 1
+    wide, row = np.zeros(columns + 2 * reach, np.float32), np.empty(columns, np.float32)
     for i in range(result.shape[0]):
-        _blur_along_columns(image, taps, 2 * i, middle)
-        there = result[i]
-        for j in range(half):
-            there[j] = taps[0] * middle[2 * j]
-        for t in range(1, reach + 1):
-            w, before, after = taps[t], wide[reach - t :], wide[reach + t :]
-            for j in range(half):
-                there[j] += w * (before[2 * j] + after[2 * j])
+        _blur_along_columns(image, taps, 2 * i, wide[reach : reach + columns])
+        _blur_along_row(wide, taps, row)  # all of it: with gaps no SIMD
+        result[i] = row[::2]
 
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")

@@ -34,6 +34,8 @@ LEAST_FACTOR = 0.5
 """Least factor of this blur, for fine lattices: less would leave the noise of single counts."""
 FINE = 0.8
 """Where the blur is smaller than by this factor, the nearest cells are looked for between the pixels."""
+LOBES = 6
+"""Half width of the windowed sinc that the reference is moved with, in pixels; not on fine lattices."""
 ALIKE = 0.35
 """Autocorrelation from which a displacement is a possible hop."""
 EDGE = 2
@@ -106,6 +108,9 @@ class Corrected:
         self.shape = self._full[0][::2, ::2].shape
         self.size = (fft.next_fast_len(self.shape[0], True), fft.next_fast_len(self.shape[1], True))
         self._shading_taps = gaussian_taps(LOW_PX / 2 / kernels.BIN)
+        fy, fx = fft.fftfreq(self.size[0])[:, None], fft.rfftfreq(self.size[1])[None]
+        self._frequency = fy, fx
+        self._low_pass = np.exp(-2 * np.pi**2 * (LOW_PX / 2) ** 2 * (fy**2 + fx**2)).astype(np.float32)
 
     def image(self, frame: Frame, gain: float) -> tuple[Image, Image]:
         """Return sum and weights of a frame, its counts divided by ``gain``."""
@@ -129,8 +134,28 @@ class Corrected:
         known = weights > least
         level = float(total[known].sum(dtype=np.float64) / max(weights[known].sum(dtype=np.float64), 1e-9))
         image = np.where(known, total / np.where(known, weights, 1) - np.float32(level), np.float32(0))
-        kernels.take_shading(image, known, self._shading_taps)
-        return Seen(image, known)
+        if not self.fine:
+            kernels.take_shading(image, known, self._shading_taps)
+            return Seen(image, known)
+        shading = self._filtered(image, self._low_pass)
+        shading /= np.maximum(self._filtered(known.astype(np.float32), self._low_pass), kernels.LEAST_COVER)
+        return Seen(np.where(known, image - shading, np.float32(0)), known)
+
+    def move(self, image: Image, hop_px: Floats, there: Image) -> None:
+        """Write R(x + hop); the waves of fine lattices come near the limit of the grid and need all of the image."""
+        dy, dx = (float(d / 2) for d in hop_px)  # half resolution
+        if not self.fine:
+            kernels.move(image, dy, dx, LOBES, there)
+            return
+        fy, fx = self._frequency
+        y, x = (np.exp(2j * np.pi * f * d).astype(np.complex64) for f, d in ((fy, dy), (fx, dx)))
+        there[:] = self._filtered(image, y * x)
+
+    def _filtered(self, image: Image, gains: NDArray[Any]) -> Image:
+        """Return an image whose waves are multiplied by ``gains``."""
+        spectrum = fft.rfft2(image, self.size) * gains
+        result: Image = fft.irfft2(spectrum, self.size)[: self.shape[0], : self.shape[1]]
+        return result
 
 
 def possible_hops(corrected: Corrected, seen: Seen, reach_px: float, most: int = MOST_HOPS) -> Floats:
@@ -242,7 +267,7 @@ class Judge:
 
     def _move(self, hop: Floats, there: Image, both: Image) -> None:
         """Write R(x + hop), and where it and R(x) are known."""
-        kernels.move(self._here, float(hop[0] / 2), float(hop[1] / 2), there)  # half resolution
+        self._corrected.move(self._here, hop, there)
         kernels.both_known(self._inside, round(hop[0] / 2), round(hop[1] / 2), both)
 
     def _refine(self, hop: Floats, there: Image, both: Image) -> Floats:

@@ -13,7 +13,7 @@ def test_a_band_limited_image_is_moved_exactly(moved) -> None:
     y, x = np.mgrid[:60, :70].astype(float)
     wave = lambda y, x: np.cos(2 * np.pi * (0.31 * y + 0.05 * x) + 1) + np.sin(2 * np.pi * 0.37 * x) + 0.5  # noqa: E731
     there = np.empty((60, 70), np.float32)
-    kernels.move(wave(y, x).astype(np.float32), *moved, there)
+    kernels.move(wave(y, x).astype(np.float32), *moved, 6, there)
     expected = wave(y + moved[0], x + moved[1])
     inside = (slice(18, -18), slice(18, -18))
     np.testing.assert_allclose(there[inside], expected[inside], atol=0.03)
@@ -23,7 +23,7 @@ def test_beyond_the_edge_a_moved_image_is_zero(rng) -> None:
     image = rng.random((12, 14)).astype(np.float32)
     there = np.empty_like(image)
     for a, b in ((3, -2), (-4, 5), (20, 0), (0, -30), (0, 0)):
-        kernels.move(image, float(a), float(b), there)
+        kernels.move(image, float(a), float(b), 6, there)
         expected = ndimage.shift(image, (-a, -b), order=0, mode="constant")
         np.testing.assert_allclose(there, expected, atol=1e-6)
 
