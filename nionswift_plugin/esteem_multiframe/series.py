@@ -114,6 +114,8 @@ class SeriesRun:
             message = self._acquire()
         except Exception as error:
             message = f"Error: {sentence(error)}"
+            if stored := sum(result.frames for result in self.results):
+                message += f"; frames of areas before that are safe: {stored:,}"
         finally:
             self._ticket.release()
         self._ended("; ".join([message, *self._after(message)]))

@@ -14,6 +14,7 @@ from multiframe_bench import Bench, opened, spectrometer
 from nion.utils import Registry
 
 from esteemcore import multiframe
+from esteemcore.errors import StreamError
 from esteemcore.io import durable
 from nionswift_plugin.esteem_multiframe.taking import Taker
 
@@ -204,3 +205,15 @@ def test_two_signals_of_one_name_are_refused(bench: Bench) -> None:
         bench.settle()
         message = bench.acquire()
         assert message.startswith("Not started: HAADF would be called HAADF in files, as HAADF  is"), message
+
+
+def test_an_area_that_cannot_begin_tells_of_those_before(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(session: multiframe.SessionFolder) -> multiframe.RegionFolder:
+        raise StreamError("no folder can be made")
+
+    bench.model.areas.value, bench.model.frames.value = 2, 1
+    bench.settle()
+    bench.handler.on_frame = lambda frame: monkeypatch.setattr(multiframe.SessionFolder, "new_region", refuse)
+    message = bench.acquire()
+    assert message == "Error: no folder can be made; frames of areas before that are safe: 1"
+    assert bench.region.count == 1
