@@ -21,6 +21,7 @@ from esteemcore.diffraction._fit_kernels import (
     gather_whole,
 )
 from esteemcore.diffraction._score_kernels import best_places, score_sums, stands_out, sum_columns, sum_disks
+from esteemcore.diffraction._split_kernels import known_inside, split_disks
 
 COLUMNS = 12
 """Numbers in a row: y, x, intensity, sigma, score, background, two tilts, slope, their errors, radius."""
@@ -71,19 +72,6 @@ def make_scratch(ky, kx, zero, look):
 
 
 @njit(cache=True, nogil=True)
-def _known_inside(y, x, radius, known, inside, inside_sd, usual_sd, mean, sd):
-    """Write what is known about the inside of the reflection at a place relative to the direct beam."""
-    nearest, which = 0.25 * radius * radius, -1
-    for i in range(known.shape[0]):
-        distance = (y - known[i, 0]) ** 2 + (x - known[i, 1]) ** 2
-        if distance < nearest:
-            nearest, which = distance, i
-    for i in range(3):
-        mean[i] = inside[which, i] if which >= 0 else 0.0
-        sd[i] = inside_sd[which, i] if which >= 0 else usual_sd[i]
-
-
-@njit(cache=True, nogil=True)
 def _fit_places(frame, look, n_best, center_y, center_x, again, scratch, rows):
     """Fit the disks at the best places of a frame, each on top of its neighbours, and write their rows.
 
@@ -125,17 +113,7 @@ def _fit_places(frame, look, n_best, center_y, center_x, again, scratch, rows):
             else:
                 start[1], start[2] = guess[i, 0] - y0, guess[i, 1] - x0
             dy, dx = y0 - center_y, x0 - center_x
-            _known_inside(
-                dy + start[1],
-                dx + start[2],
-                radius,
-                look.reflections,
-                look.inside,
-                look.inside_sd,
-                look.usual_sd,
-                mean,
-                sd,
-            )
+            known_inside(dy + start[1], dx + start[2], look, mean, sd)
             distance = max(math.sqrt(dy * dy + dx * dx), radius)
             outward[0], outward[1] = dy / distance, dx / distance
             if warm:
@@ -244,7 +222,10 @@ def _fit_again(frame, look, known, scratch, rows):
         guess[i, 0], guess[i, 1], guess[i, 2] = row[0], row[1], row[2] / look.electrons
         guess[i, 3], guess[i, 4] = row[5], row[4]
     _fit_places(frame, look, n, center_y, center_x, True, scratch, rows)
-    return n
+    if not look.split:
+        return n
+    sum_columns(frame, look.pad, scratch.prefix)
+    return split_disks(frame, scratch.prefix, n, center_y, center_x, look, guess, rows)
 
 
 @njit(cache=True, nogil=True)

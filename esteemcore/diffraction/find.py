@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from esteemcore import stream
 from esteemcore._core import checks
-from esteemcore._core.errors import CalibrationError
+from esteemcore._core.errors import CalibrationError, ParameterError
 from esteemcore._core.progress import ProgressFunction
 from esteemcore.diffraction.data4d import pieces, spec_of
 from esteemcore.diffraction.disks import Disks
@@ -28,6 +28,7 @@ def find_disks(
     distortion: ArrayLike | None = None,
     passes: int = 2,
     probe: Probe | None = None,
+    overlapping: bool = False,
     threads: int | None = None,
     progress: ProgressFunction | None = None,
     cancel: threading.Event | None = None,
@@ -50,6 +51,10 @@ def find_disks(
         it, the second pass fits disks of that pattern (`learn_probe`).
     probe : Probe, optional
         What the disks look like, e.g. learnt from the probe in vacuum, for all passes. Default: see `passes`.
+    overlapping : bool
+        In the second pass, also look beside each disk for another one that lies partly on it (crystals on top of each
+        other), and fit both together. Takes several times as long; the inside of bright disks may be taken for a
+        second one, see `Disks`.
     progress : callable, optional
         Called with the fraction done, 0 to 1.
     cancel : threading.Event, optional
@@ -77,6 +82,8 @@ def find_disks(
     (1, 12.3, 18.6)
     """
     checks.integer("passes", passes, minimum=1, maximum=2)
+    if overlapping and passes == 1:
+        raise ParameterError("overlapping disks are told apart in the second pass; leave passes at 2")
     spec = spec_of(data4d)
     structure: InnerStructure | None = None
     table: DiskTable | None = None
@@ -90,6 +97,7 @@ def find_disks(
             structure=structure,
             probe=probe,
             found=table,
+            overlapping=overlapping and done > 0,
             threads=threads,
         )
         steps = None if progress is None else _part(progress, done, passes)

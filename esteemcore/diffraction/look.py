@@ -28,6 +28,8 @@ ITERATIONS = 6
 """Steps of the fit at most."""
 PROFILE_PER_PX = 20
 """Steps per px of the profile of a disk, where one is known."""
+OVERLAP_PER_PX = 10
+"""Steps per px of the overlap of two disks."""
 AT_ONCE = 32
 """Pixels of a window are padded to a multiple of this, for the vector instructions of the fit."""
 WHOLE_LOGS = 4096
@@ -72,6 +74,14 @@ class Look(NamedTuple):
         Spread of the shape where it is not known.
     reflections, inside, inside_sd : ndarray of float64, shapes (k, 2), (k, 3), (k, 3)
         Places from the direct beam at which the shape of a disk is known, the shape, and how well.
+    split : int
+        1 where a second disk is looked for beside each.
+    meet : float
+        Distance in px from which on two disks have nothing in common.
+    overlap : ndarray of float64
+        What a disk of height 1 adds to the sum over a disk, by the distance of the two in steps.
+    pair_pixels : int
+        Room for the pixels round two disks.
     """
 
     valid: NDArray[np.bool_]
@@ -106,6 +116,10 @@ class Look(NamedTuple):
     inside_sd: NDArray[np.float64]
     iterations: int
     most: int
+    split: int
+    meet: float
+    overlap: NDArray[np.float64]
+    pair_pixels: int
 
 
 def half_widths(radius: float) -> NDArray[np.int64]:
@@ -131,6 +145,21 @@ def electrons_per_height(radius: float, edge: float = EDGE_PX) -> float:
     return float((2 * np.pi * r * s**2 * (3 - 2 * s)).sum() * (radius + edge) / 4096)
 
 
+def overlaps(radius: float, profile: NDArray[np.float32] | None = None) -> NDArray[np.float64]:
+    """Return how much of a disk of height 1 lies in the disk that is summed, by their distance in steps."""
+    v, u = np.mgrid[-1:1:121j, -1:1:121j] * (radius + INNER_MARGIN_PX)
+    inside = np.hypot(v, u) < radius + INNER_MARGIN_PX
+    distance = np.arange(math.ceil((2 * radius + 2 * EDGE_PX) * OVERLAP_PER_PX)) / OVERLAP_PER_PX
+    r = np.hypot(v[inside], u[inside] - distance[:, None])
+    if profile is None:
+        s = np.clip(0.5 - (r - radius) / EDGE_PX, 0, 1)
+        height = s**2 * (3 - 2 * s)
+    else:
+        height = profile[0, np.minimum((r * PROFILE_PER_PX + 0.5).astype(int), profile.shape[1] - 1)]
+    held: NDArray[np.float64] = np.pi * (radius + INNER_MARGIN_PX) ** 2 * height.mean(axis=1)
+    return held
+
+
 def make_look(
     valid: NDArray[np.bool_],
     radius: float,
@@ -139,6 +168,7 @@ def make_look(
     center: NDArray[np.float64],
     known: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
     profile: NDArray[np.float32] | None = None,
+    split: bool = False,
 ) -> Look:
     """Return what is looked for, from checked parameters."""
     inner_span, outer_span = half_widths(radius + INNER_MARGIN_PX), half_widths(radius * OUTER_RADII)
@@ -189,4 +219,8 @@ def make_look(
         *known,
         ITERATIONS,
         MOST_DISKS,
+        int(split),
+        2 * radius + EDGE_PX,
+        overlaps(radius, profile),
+        2 * len(window[0]),
     )
