@@ -15,6 +15,10 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("esteem")
 
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    # processes that compile the same function into one cache can leave it an index that names the other's code
+    os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).resolve().parents[1] / ".pytest_cache" / f"numba-{worker}")
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
