@@ -15,6 +15,7 @@ from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
 from esteemcore._core.provenance import digest, record
 from esteemcore.diffraction.disk_rows import NOTHING_FOUND, FoundDisks, checked_frames, rows_of_events, rows_of_frames
+from esteemcore.diffraction.distortion import distortion_matrix
 from esteemcore.diffraction.look import Look, make_look
 from esteemcore.diffraction.probe import Probe
 from esteemcore.diffraction.structure import InnerStructure
@@ -153,7 +154,7 @@ class Disks:
             raise ParameterError(f"significance is {self.significance:g}; expected 2 or more standard deviations")
         self.center = None if center is None else _pair("center", center)
         self.mask = None if mask is None else np.asarray(mask)
-        self.distortion = _distortion(distortion)
+        self.distortion = distortion_matrix(distortion)
         self.structure = structure
         self.probe = probe
         if probe is not None and abs(probe.radius_px - self.radius_px) > 0.01 * self.radius_px:
@@ -298,21 +299,6 @@ def _pair(name: str, value: Any) -> tuple[float, float]:
     except (TypeError, ValueError):
         raise ParameterError(f"{name} is {value!r}; expected two numbers (row, column) in px") from None
     return checks.finite(name, row, "px"), checks.finite(name, column, "px")
-
-
-def _distortion(value: ArrayLike | None) -> NDArray[np.float64]:
-    """Return a distortion that is not far from none."""
-    if value is None:
-        return np.eye(2)
-    matrix = np.asarray(value, np.float64)
-    if matrix.shape != (2, 2) or not np.isfinite(matrix).all():
-        raise ParameterError(f"distortion has shape {matrix.shape}; expected two by two finite numbers")
-    singular = np.linalg.svd(matrix, compute_uv=False)
-    if singular[0] > 2 or singular[1] < 0.5:
-        raise ParameterError(
-            f"distortion stretches by {singular[1]:.3g} to {singular[0]:.3g}; expected 0.5 to 2, see Ellipse.matrix"
-        )
-    return np.ascontiguousarray(matrix)
 
 
 def _notes(state: DiskState, columns: dict[str, NDArray[np.float32]], radius: float) -> tuple[str, ...]:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
-from esteemcore.diffraction.ellipse import Ellipse
+
+if TYPE_CHECKING:
+    from esteemcore.diffraction.ellipse import Ellipse
 
 
 def distortion_matrix(value: ArrayLike | Ellipse | None) -> NDArray[np.float64]:
     """Return a distortion (row, column), shape (2, 2), that is not far from none; that of an ellipse is its matrix."""
     if value is None:
         return np.eye(2)
+    from esteemcore.diffraction.ellipse import Ellipse  # fitted to disks, which are found with what is here
+
     if isinstance(value, Ellipse):
         return value.matrix
     given = checks.array("distortion", value)

@@ -11,7 +11,7 @@ from nion.instrumentation import Acquisition
 from numpy.typing import NDArray
 
 from esteemcore import stream
-from nionswift_plugin.esteem_scan.frame_sink import FrameSink
+from nionswift_plugin.esteem_scan.frame_sink import FrameSink, stand_in
 from nionswift_plugin.esteem_scan.scan_plan import ScanPlan
 
 
@@ -70,9 +70,7 @@ class SeriesSink(Acquisition.DataChannel):
         """Return something small of the right kind; Nion wants it at the end."""
         if channel.segments[0] in self._cameras:
             return self._cameras[channel.segments[0]].get_data(channel)
-        stored = self._metadata[channel]
-        empty = np.zeros((1,) * len(stored.data_shape), stored.data_dtype)
-        return DataAndMetadata.new_data_and_metadata(empty, data_descriptor=stored.data_descriptor)
+        return stand_in(self._metadata[channel])
 
     def frames(self, camera_id: str) -> int:
         """Return how many frames of a camera came."""

@@ -93,6 +93,10 @@ class FrameSink(Acquisition.DataChannel):
 
     def get_data(self, channel: Acquisition.Channel) -> DataAndMetadata.DataAndMetadata:
         """Return something small of the right kind; Nion wants it at the end."""
-        stored = self._metadata[channel]
-        empty = np.zeros((1,) * len(stored.data_shape), stored.data_dtype)
-        return DataAndMetadata.new_data_and_metadata(empty, data_descriptor=stored.data_descriptor)
+        return stand_in(self._metadata[channel])
+
+
+def stand_in(stored: DataAndMetadata.DataMetadata) -> DataAndMetadata.DataAndMetadata:
+    """Return something small of the kind of data that a sink has handed on."""
+    empty = np.zeros((1,) * len(stored.data_shape), stored.data_dtype)
+    return DataAndMetadata.new_data_and_metadata(empty, data_descriptor=stored.data_descriptor)
