@@ -14,8 +14,13 @@ from esteemcore.multiframe import sums
 
 
 def acquired(tmp_path, specimen, live, plan=None, **settings):
+    """Record a series whose frames come one per second, however long the machine takes."""
     folder = multiframe.SessionFolder(tmp_path).new_region()
-    return multiframe.acquire_series(plan or specimen.plan(**settings), folder, specimen.take, on_frame=live)
+
+    def paced(frame):
+        return live(dataclasses.replace(frame, time_s=float(frame.number)))
+
+    return multiframe.acquire_series(plan or specimen.plan(**settings), folder, specimen.take, on_frame=paced)
 
 
 @pytest.mark.parametrize("kind", ["dense", "events"])
@@ -36,7 +41,9 @@ def test_drift_and_sums_are_those_of_the_specimen(tmp_path, kind) -> None:
     assert sums.data.sum() + sums.outside == pytest.approx(stored, rel=1e-6)
     inner = np.zeros(SHAPE, bool)
     inner[8:-8, 8:-8] = True
-    assert np.corrcoef(state.mean[inner], specimen.seen(0)[inner])[0, 1] > 0.95
+    seen = specimen.seen(0)[inner]
+    noise = np.mean(0.2 + seen) / (40 * 10)  # of ten frames of 40 counts exactly in place, as variance of the share
+    assert np.corrcoef(state.mean[inner], seen)[0, 1] > 1 / np.sqrt(1 + noise / seen.var())
 
 
 def frame_counts(spectra):
