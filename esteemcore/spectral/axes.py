@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import threading
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
+from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import Provenance, record
 from esteemcore.events import SparseSI
-from esteemcore.spectral.windows import checked_spectra, digest_of
+from esteemcore.spectral.windows import checked_spectra, digest_of, parts_of
 
 UNITS = ("nm", "eV", "cm^-1")
 
@@ -55,6 +58,8 @@ def convert_axis(
     refractive_index: float = 1.0,
     gain: float = 1.0,
     readout_sigma: float = 0.0,
+    progress: ProgressFunction | None = None,
+    cancel: threading.Event | None = None,
 ) -> ConvertedSpectra:
     r"""Return spectra of light over wavelength, photon energy or wavenumber instead of another one of them.
 
@@ -84,6 +89,8 @@ def convert_axis(
         Of the medium in which wavelengths were measured: 1 for vacuum wavelengths, 1.00028 for those in air.
     gain, readout_sigma : float
         Noise of the counts where no variance is given.
+    progress, cancel
+        Called with the fraction done; stops the work when set.
 
     Returns
     -------
@@ -95,6 +102,8 @@ def convert_axis(
         If a unit is unknown or the values are not finite.
     CalibrationError
         If the axis does not fit or is not above zero.
+    CancelledError
+        If `cancel` was set.
 
     References
     ----------
@@ -112,35 +121,49 @@ def convert_axis(
     checks.choice("unit", unit, UNITS)
     checks.choice("to", to, UNITS)
     data, shape = checked_spectra(si)
-    counts = np.asarray(data.to_dense() if isinstance(data, SparseSI) else data, np.float64)
-    edges = _edges(axis, shape[-1])
+    channels, rows = shape[-1], math.prod(shape[:-1])
+    counts = np.asarray(data.to_dense() if isinstance(data, SparseSI) else data).reshape(rows, channels)
+    edges = _edges(axis, channels)
     index = checks.positive("refractive_index", refractive_index)
-    readout = checks.not_negative("readout_sigma", readout_sigma)
-    spread = checks.positive("gain", gain) * np.maximum(counts, 0) + readout**2
-    if variance is not None:
-        spread = np.asarray(variance, np.float64)
-        if spread.shape != counts.shape:
-            raise ParameterError(f"variance has shape {spread.shape}; expected that of the spectra, {counts.shape}")
-    if not (np.isfinite(counts).all() and np.isfinite(spread).all() and (spread >= 0).all()):
-        raise ParameterError("the spectra hold NaN or infinite values, or the variance does or falls below zero")
+    readout, gain = checks.not_negative("readout_sigma", readout_sigma), checks.positive("gain", gain)
+    known = None if variance is None else np.asarray(variance)
+    if known is not None:
+        if known.shape != shape:
+            raise ParameterError(f"variance has shape {known.shape}; expected that of the spectra, {shape}")
+        known = known.reshape(rows, channels)
     middle = _converted(np.asarray(axis, np.float64), unit, to, index)
     edges = _converted(edges, unit, to, index)
-    if edges[0] > edges[-1]:
+    falls = edges[0] > edges[-1]
+    if falls:
         edges, middle = edges[::-1], middle[::-1]
-        counts, spread = counts[..., ::-1], spread[..., ::-1]
+    share = None
     if evenly:
         even = np.linspace(edges[0], edges[-1], len(edges))
         share = _overlap(edges, even)
-        counts, spread = counts @ share, spread @ share**2
         edges, middle = even, (even[1:] + even[:-1]) / 2
     width = np.diff(edges)
+    density, spread = np.empty((2, rows, channels))
+    parts = parts_of(rows, channels)
+    work = Progress(len(parts), progress, cancel)
+    work.step(0)
+    for part in parts:
+        some = counts[part].astype(np.float64)
+        noise = gain * np.maximum(some, 0) + readout**2 if known is None else known[part].astype(np.float64)
+        if not (np.isfinite(some).all() and np.isfinite(noise).all() and (noise >= 0).all()):
+            raise ParameterError("the spectra hold NaN or infinite values, or the variance does or falls below zero")
+        if falls:
+            some, noise = some[:, ::-1], noise[:, ::-1]
+        if share is not None:
+            some, noise = some @ share, noise @ share**2
+        density[part], spread[part] = some / width, noise / width**2
+        work.step()
     parameters = {
         "axis": np.asarray(axis), "unit": unit, "to": to, "variance": variance is not None, "evenly": evenly,
         "refractive_index": index, "gain": gain, "readout_sigma": readout,
     }  # fmt: skip
     return ConvertedSpectra(
-        counts / width,
-        spread / width**2,
+        density.reshape(shape),
+        spread.reshape(shape),
         middle,
         edges,
         to,

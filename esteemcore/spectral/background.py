@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -14,8 +15,16 @@ from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
 from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import Provenance, record
-from esteemcore.spectral.background_fit import MODELS, Fit, Step, fit_background, shrunk, steps_of
-from esteemcore.spectral.windows import Window, channels_of, checked_spectra, counts_in, digest_of, energy_axis
+from esteemcore.spectral.background_fit import MODELS, Fit, Step, fit_background, least_mean, shrunk, steps_of
+from esteemcore.spectral.windows import (
+    Window,
+    channels_of,
+    checked_spectra,
+    counts_in,
+    digest_of,
+    energy_axis,
+    parts_of,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -136,31 +145,36 @@ def remove_background(
     (100.0, 3.0)
     """
     data, shape, axis, inside, noise = _checked(si, energy_ev, window, model, gain, readout_sigma)
-    work = Progress(3 + steps_of(model), progress, cancel)
+    first, rows = int(inside[0]), math.prod(shape[:-1])
+    parts = parts_of(rows, shape[-1])
+    work = Progress(1 + steps_of(model, rows, len(inside)) + len(parts), progress, cancel)
     work.step()
-    counts = counts_in(data, np.arange(shape[-1]))
+    counts = counts_in(data, np.arange(shape[-1])).reshape(rows, -1)
     if not np.isfinite(counts).all():
         raise ParameterError("the spectra hold NaN or infinite values")
-    work.step()
     fit = _fit(counts, axis, inside, model, noise, work.step)
-    beyond = np.arange(inside[0], len(axis))
-    background, spread = np.zeros(shape), np.zeros(shape)
-    values, slopes = fit.at(axis[beyond])
-    background[..., beyond] = values.reshape(*shape[:-1], -1)
-    spread[..., beyond] = np.einsum("nki,nij,nkj->nk", slopes, fit.covariance, slopes).reshape(*shape[:-1], -1)
-    work.step()
-    signal = np.where(np.arange(shape[-1]) >= inside[0], counts - background, 0.0)
-    typical = np.maximum(background, counts.reshape(-1, shape[-1]).mean(axis=0))
-    variance = gain * shrunk(counts, gain, typical) + readout_sigma**2
-    variance += spread
-    variance[..., inside] -= 2 * spread[..., inside]
+    mean = np.maximum(counts.mean(axis=0), gain / counts.size)
+    signal, background, variance = np.zeros((3, *counts.shape))
+    for part in parts:
+        work.step()
+        values, spread = fit.at(axis[first:], part)
+        background[part, first:], signal[part, first:] = values, counts[part, first:] - values
+        variance[part] = gain * shrunk(counts[part], gain, np.maximum(background[part], mean)) + readout_sigma**2
+        spread[:, inside - first] *= -1  # in the window the fit follows the noise, and takes it off
+        variance[part, first:] = np.maximum(variance[part, first:] + spread, 0)
     work.finish()
     made = record(
         "spectral.remove_background",
         {"energy_ev": axis, "window": window, "model": model, **noise},
         input_digest=digest_of(data),
     )
-    return BackgroundRemoved(signal, background, np.maximum(variance, 0), fit.parameters.reshape(*shape[:-1], -1), made)
+    return BackgroundRemoved(
+        signal.reshape(shape),
+        background.reshape(shape),
+        variance.reshape(shape),
+        fit.parameters.reshape(*shape[:-1], -1),
+        made,
+    )
 
 
 def edge_map(
@@ -224,7 +238,8 @@ def edge_map(
             f"the signal window {window} and the background window {background} share channels; the counts of the "
             "signal would be taken for background"
         )
-    work = Progress(2 + (0 if background is None else 1 + steps_of(model)), progress, cancel)
+    rows = math.prod(shape[:-1])
+    work = Progress(2 + (0 if background is None else 1 + steps_of(model, rows, len(inside))), progress, cancel)
     work.step()
     counts = counts_in(data, seen)
     if not np.isfinite(counts).all():
@@ -234,12 +249,9 @@ def edge_map(
     work.step()
     if background is not None:
         fit = _fit(data, axis, inside, model, noise, work.step)
-        values, slopes = fit.at(axis[seen])
-        below = values.sum(axis=1).reshape(shape[:-1])
-        slope = slopes.sum(axis=1)
-        spread = np.einsum("ni,nij,nj->n", slope, fit.covariance, slope).reshape(shape[:-1])
+        below, spread = (values.reshape(shape[:-1]) for values in fit.summed(axis[seen]))
     work.finish()
-    variance = gain * shrunk(total, gain) + len(seen) * readout_sigma**2 + spread
+    variance = gain * shrunk(total, gain, least_mean(total, gain)) + len(seen) * readout_sigma**2 + spread
     parameters = {"energy_ev": axis, "window": window, "background": background, "model": model, **noise}
     made = record("spectral.edge_map", parameters, input_digest=digest_of(data))
     return EdgeMap(total - below, variance, below, made)
@@ -267,7 +279,7 @@ def _fit(
     inside: NDArray[np.int64],
     model: str,
     noise: dict[str, float],
-    step: Step = lambda: None,
+    step: Step = lambda n: None,
 ) -> Fit:
     counts = counts_in(data, inside).reshape(-1, len(inside))
     if not np.isfinite(counts).all():

@@ -18,6 +18,9 @@ Window = tuple[float, float]
 BLOCK_BYTES = 32 * 2**20
 """Memory that a part of lazy data takes, besides the channels that are kept."""
 
+PART_BYTES = 2**23
+"""Size of an array of those spectra that are worked on at a time; a fit makes some ten of them."""
+
 
 def energy_axis(energy: ArrayLike, channels: int) -> NDArray[np.float64]:
     """Return the energies of all channels, checked: finite, rising, one per channel."""
@@ -85,10 +88,23 @@ def counts_in(si: Any, channels: NDArray[np.int64]) -> NDArray[np.float64]:
     return found
 
 
+def parts_of(rows: int, channels: int) -> list[slice]:
+    """Return parts of the rows of which an array of numbers is no larger than `PART_BYTES`, one row at least."""
+    step = max(1, PART_BYTES // (8 * channels))
+    return [slice(low, min(low + step, rows)) for low in range(0, rows, step)]
+
+
 def checked_spectra(si: Any) -> tuple[Any, tuple[int, ...]]:
-    """Return spectra and their shape, of real numbers, at least one spectrum."""
+    """Return spectra and their shape, of real numbers, none of them masked, at least one spectrum."""
     if isinstance(si, SparseSI):
         return si, tuple(si.shape)
+    if isinstance(si, np.ma.MaskedArray):
+        if np.ma.is_masked(si):
+            raise ParameterError(
+                "the spectra are a masked array, whose masked values would be taken for measured ones: give its data, "
+                "and leave out of the result what was masked"
+            )
+        si = si.data
     data = si if all(hasattr(si, a) for a in ("shape", "dtype", "__getitem__")) else np.asarray(si)
     shape, dtype = tuple(data.shape), np.dtype(data.dtype)
     if not shape or not all(shape) or dtype.kind not in "biuf":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import hypothesis
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ from hypothesis import strategies as st
 from scipy import constants
 
 from esteemcore import spectral
-from esteemcore.errors import CalibrationError, ParameterError
+from esteemcore.errors import CalibrationError, CancelledError, ParameterError
 from esteemcore.events import SparseSI
+from esteemcore.spectral import windows
 
 NM = np.arange(300.0, 900.0, 0.5)
 HC = constants.h * constants.c / constants.e * 1e9
@@ -95,6 +98,7 @@ def test_a_variance_that_is_given_is_taken_and_sparse_spectra_too() -> None:
         ({"axis": [0.0, 1, 2, 3]}, CalibrationError, "above zero"),
         ({"axis": [4.0, 4, 5, 6]}, CalibrationError, "rise or fall"),
         ({"si": [1, 2, np.nan, 4]}, ParameterError, "NaN"),
+        ({"si": np.ma.masked_greater([1, 2, 3, 4], 3)}, ParameterError, "masked array"),
         ({"variance": [1.0]}, ParameterError, "variance has shape"),
         ({"variance": [1.0, 1, 1, -1]}, ParameterError, "below zero"),
         ({"refractive_index": 0}, ParameterError, "refractive_index"),
@@ -103,3 +107,17 @@ def test_a_variance_that_is_given_is_taken_and_sparse_spectra_too() -> None:
 def test_wrong_input_is_told(change, error, words) -> None:
     with pytest.raises(error, match=words):
         spectral.convert_axis(**{"si": [1, 2, 3, 4], "axis": NM[:4], "unit": "nm", "to": "eV", **change})
+
+
+def test_parts_of_an_image_are_converted_one_by_one_until_it_is_stopped(rng, monkeypatch) -> None:
+    values = rng.poisson(5.0, (4, 5, 60))
+    whole = spectral.convert_axis(values, NM[:60], "nm", "eV", evenly=True)
+    monkeypatch.setattr(windows, "PART_BYTES", 3 * 60 * 8)
+    done: list[float] = []
+    parts = spectral.convert_axis(values, NM[:60], "nm", "eV", evenly=True, progress=done.append)
+    np.testing.assert_allclose(parts.data, whole.data, rtol=1e-12)
+    np.testing.assert_allclose(parts.variance, whole.variance, rtol=1e-12)
+    np.testing.assert_allclose(done, np.arange(8) / 7)
+    stop = threading.Event()
+    with pytest.raises(CancelledError):
+        spectral.convert_axis(values, NM[:60], "nm", "eV", progress=lambda _: stop.set(), cancel=stop)

@@ -188,6 +188,11 @@ def test_snr_grows_as_the_root_of_the_dose() -> None:
         (lambda: spectral.remove_background(np.ones(200), ENERGY, FIT, "spline"), ParameterError, "model"),
         (lambda: spectral.remove_background(np.ones(200), ENERGY, FIT, gain=0), ParameterError, "gain"),
         (lambda: spectral.remove_background("abc", ENERGY, FIT), ParameterError, "real numbers"),
+        (
+            lambda: spectral.edge_map(np.ma.masked_less(np.ones((2, 200)), [[2], [0]]), ENERGY, SIGNAL, FIT),
+            ParameterError,
+            "masked array",
+        ),
         (lambda: spectral.edge_map(np.ones(200), ENERGY, (800, 900), FIT), ParameterError, "signal window"),
         (lambda: spectral.edge_map(np.ones(200), ENERGY, (470, 520), FIT), ParameterError, "share channels"),
         (lambda: spectral.edge_map(np.ones(200), ENERGY, SIGNAL, model="cubic"), ParameterError, "model"),
@@ -222,3 +227,34 @@ def test_a_map_tells_its_progress_and_can_be_stopped(rng, model) -> None:
         )
     with pytest.raises(CancelledError):
         spectral.remove_background(counts, energy, (410, 490), model or "power_law", cancel=stop)
+
+
+@pytest.mark.parametrize("model", CURVES)
+def test_spectra_that_are_fitted_in_parts_are_those_that_are_fitted_at_once(rng, model, monkeypatch) -> None:
+    counts = rng.poisson(CURVES[model] / 40, (3, 7, 200))
+    counts[0, 0] = 0
+    before = (
+        spectral.remove_background(counts, ENERGY, FIT, model),
+        spectral.edge_map(counts, ENERGY, SIGNAL, FIT, model),
+    )
+    monkeypatch.setattr(windows, "PART_BYTES", 4 * 200 * 8)
+    done: list[float] = []
+    after = (
+        spectral.remove_background(counts, ENERGY, FIT, model, progress=done.append),
+        spectral.edge_map(counts, ENERGY, SIGNAL, FIT, model),
+    )
+    assert len(windows.parts_of(21, 200)) == 6
+    assert len(done) > 6
+    assert np.all(np.diff(done) > 0)
+    assert done[-1] == 1
+    for name in ("signal", "background", "variance", "parameters"):
+        np.testing.assert_allclose(getattr(after[0], name), getattr(before[0], name), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(after[1].data, before[1].data, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(after[1].variance, before[1].variance, rtol=1e-6)
+
+
+def test_the_masked_values_of_an_array_without_a_mask_are_none(rng) -> None:
+    counts = rng.poisson(5.0, (2, 200))
+    found = spectral.edge_map(np.ma.MaskedArray(counts), ENERGY, SIGNAL)
+    np.testing.assert_array_equal(found.data, spectral.edge_map(counts, ENERGY, SIGNAL).data)
+    assert type(found.data) is np.ndarray
