@@ -46,6 +46,8 @@ class SpectrumImage:
         ``"eV"``, another unit of the file, or ``"channel"``.
     pixel_nm : (float, float) or None
         Height and width of a pixel.
+    value_unit : str
+        Of the values; empty where the file does not know it.
     """
 
     name: str
@@ -54,6 +56,7 @@ class SpectrumImage:
     energy: NDArray[np.float64]
     energy_unit: str
     pixel_nm: tuple[float, float] | None
+    value_unit: str = ""
 
     @property
     def energy_axis(self) -> io.Axis:
@@ -109,7 +112,9 @@ def open_spectra(path: Path, signal: str | None = None, energy_ev: Sequence[floa
         if isinstance(error, ParameterError):
             raise
         raise FormatError(f"{path}: {name} cannot be read ({type(error).__name__}: {error})") from error
-    return SpectrumImage(name, data, axes, axis.coordinates * _EV.get(axis.unit, 1.0), unit, pixel)
+    known = found.metadata.get("unit")
+    values = known if isinstance(known, str) else ""
+    return SpectrumImage(name, data, axes, axis.coordinates * _EV.get(axis.unit, 1.0), unit, pixel, values)
 
 
 def open_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:

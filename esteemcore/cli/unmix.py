@@ -44,6 +44,16 @@ class Unmixed:
     sure: spectral.UnmixingUncertainty | None
     maps: dict[str, tuple[multiframe.ElementMap, spectral.EdgeMap]]
 
+    @property
+    def unit(self) -> str:
+        """Unit of the abundances: counts, that of the image, or nothing where it is not known."""
+        return "counts" if self.result.noise == "poisson" else self.image.value_unit
+
+    @property
+    def amount(self) -> str:
+        """What abundances are, in one word."""
+        return "counts" if self.unit == "counts" else "intensity"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -151,7 +161,7 @@ def lines(found: Unmixed) -> list[str]:
     ]
     for k, (spectrum, share) in enumerate(zip(result.spectra, shares(result), strict=True)):
         at = found.image.energy[int(np.abs(spectrum).argmax())]
-        text.append(f"component {k}: {100 * share:.3g} % of the counts, strongest at {at:.5g} {unit}")
+        text.append(f"component {k}: {100 * share:.3g} % of the {found.amount}, strongest at {at:.5g} {unit}")
     text.append(f"left over: {left(result):.3f} {'of the noise' if result.noise != 'gaussian' else 'RMS'}")
     if found.sure is not None:
         text += unmix_sure.lines(found.sure)
@@ -175,7 +185,7 @@ def signals(found: Unmixed) -> dict[str, io.Signal]:
     """Return the arrays of the result with their axes, by the names in the container."""
     result, energy = found.result, found.image.energy_axis
     places, component = found.image.axes[:2], io.Axis("component", len(found.result.spectra))
-    unit = {"unit": "counts"} if result.noise == "poisson" else {}  # else that of the data, whatever it is
+    unit = {"unit": found.unit} if found.unit else {}
     made = {
         "abundances": io.Signal(result.abundances, (component, *places), metadata=unit),
         "spectra": io.Signal(result.spectra, (component, energy)),

@@ -66,7 +66,8 @@ def _number(page: Page, found: Unmixed) -> None:
 def _components(page: Page, found: Unmixed) -> None:
     result, image = found.result, found.image
     page.heading("Components")
-    unit = f"energy / {image.energy_unit}"
+    unit, share = f"energy / {image.energy_unit}", f"share of the {found.amount}"
+    whole = "counts" if found.unit == "counts" else f"{found.amount} in {found.unit or 'the unit of the data'}"
     pictures = []
     size = np.nansum(np.abs(result.abundances), axis=(1, 2))
     mean = size @ result.spectra / size.sum()
@@ -74,14 +75,13 @@ def _components(page: Page, found: Unmixed) -> None:
         low, high = limits(amount)
         at = image.energy[int(np.abs(spectrum).argmax())]
         pictures.append(
-            (_curve(image.energy, _root(spectrum), unit, "root of the share of the counts"),
+            (_curve(image.energy, _root(spectrum), unit, f"root of the {share}"),
              f"Component {k}: spectrum", f"strongest at {at:.5g} {image.energy_unit}; the root shows weak lines")
         )  # fmt: skip
         if len(result.spectra) > 1:
-            plot = _curve(image.energy, spectrum - mean, unit, "share of the counts")
+            plot = _curve(image.energy, spectrum - mean, unit, share)
             pictures.append((plot, f"Component {k}: difference", "from the mean spectrum of the model"))
-        unit_of = "counts" if result.noise == "poisson" else "in the units of the data"
-        about = f"{unit_of}, {low:.4g} black to {high:.4g} white"
+        about = f"{whole}, {low:.4g} black to {high:.4g} white"
         pictures.append((_gray(amount, found), f"Component {k}: abundance", about))
         if result.uncertainty.abundances is not None:
             spread = result.uncertainty.abundances[k]
@@ -89,7 +89,7 @@ def _components(page: Page, found: Unmixed) -> None:
             pictures.append((_gray(spread, found), f"Component {k}: sigma", about))
         if result.uncertainty.spectra is not None:
             spread = result.uncertainty.spectra[k]
-            plot = _curve(image.energy, spectrum, unit, "share of the counts", spread)
+            plot = _curve(image.energy, spectrum, unit, share, spread)
             about = "blue: spectrum, orange: its standard deviation"
             pictures.append((plot, f"Component {k}: sigma of the spectrum", about))
     page.pictures(pictures)
@@ -98,7 +98,7 @@ def _components(page: Page, found: Unmixed) -> None:
     if result.smoothing_px:
         page.text(f"The abundances are smoothed by a Gaussian of {result.smoothing_px:g} px standard deviation.")
     page.text(
-        "Spectra sum to 1, so abundances are in the units of the data, summed over energy. Methods that explain the "
+        "Spectra sum to 1, so abundances have the unit of the data, summed over energy. Methods that explain the "
         "data equally well may give other spectra: compare with another --method, or by --uncertainty, before a "
         "spectrum is taken for a phase."
     )

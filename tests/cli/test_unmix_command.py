@@ -119,6 +119,21 @@ def test_pixels_of_the_mask_are_left_out(events, tmp_path, capsys) -> None:
         assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("unit", ["nA", ""])
+def test_what_are_no_counts_is_called_intensity_in_its_unit(tmp_path, capsys, unit) -> None:
+    spectra, amounts = truth()
+    values = np.einsum("nyx,ne->yxe", amounts, spectra) + np.random.default_rng(0).normal(0, 0.05, (*SHAPE, CHANNELS))
+    path, out = tmp_path / "cl.esteem", tmp_path / "found.esteem"
+    io.save(path, io.Dataset({"cl": io.Signal(values, (*AXES, ENERGY), metadata={"unit": unit} if unit else {})}))
+    assert cli.main(["unmix", str(path), str(out), "--components", "2"]) == 0
+    text, page = capsys.readouterr().out, out.with_suffix(".html").read_text(encoding="utf-8")
+    assert re.search(r"component 0: \d+(\.\d)? % of the intensity, strongest at", text)
+    assert "of the counts" not in text
+    assert "share of the counts" not in page
+    assert f"intensity in {unit or 'the unit of the data'}, " in page
+    assert io.load(out).signals["abundances"].metadata.get("unit", "") == unit
+
+
 def test_standard_deviations_are_kept_where_the_method_has_them(events, tmp_path) -> None:
     small = tmp_path / "small.esteem"
     io.save(small, io.Dataset({"eds": io.Signal(counts()[:8, ::2], (io.Axis("y", 8), io.Axis("x", 10), ENERGY))}))
