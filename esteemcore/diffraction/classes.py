@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from esteemcore._core.provenance import Provenance
 from esteemcore.diffraction.descan import Descan
@@ -94,3 +95,15 @@ class Classes:
     def areas(self) -> NDArray[np.int64]:
         """Positions of each class, (n,)."""
         return np.bincount(self.labels[self.labels >= 0], minlength=len(self))
+
+    @property
+    def places(self) -> NDArray[np.float64]:
+        """Position (row, column) of each class that lies farthest from what is not of the class, (n, 2); NaN if none.
+
+        A name written there lies within the class.
+        """
+        found = np.full((len(self), 2), np.nan)
+        for c in np.flatnonzero(self.areas):
+            inside = ndimage.distance_transform_edt(np.pad(self.labels == c, 1))[1:-1, 1:-1]
+            found[c] = np.unravel_index(int(inside.argmax()), inside.shape)
+        return found

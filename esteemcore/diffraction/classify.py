@@ -174,7 +174,7 @@ def classify(
         ellipse, doubts = _ellipse(total, covered, kinds)
     other = np.full_like(labels, -1)
     if second_way:
-        table = disks if disks is not None else _disks(data4d, counts, radius, ellipse, threads, cancel)
+        table = disks if disks is not None else _disks(data4d, counts, radius, ellipse, threads, steps)
         other = _by_disks(counts, descan, radius, data, table, seed)
     steps.finish()
     other, agreement = _compared(labels, other, n)
@@ -285,11 +285,13 @@ def _disks(
     radius: float,
     ellipse: Ellipse | None,
     threads: int | None,
-    cancel: threading.Event | None,
+    steps: Progress,
 ) -> DiskTable:
     mask = ~counts.broken if counts.broken.any() else None
     matrix = None if ellipse is None else ellipse.matrix
-    return find_disks(data4d, radius, mask=mask, distortion=matrix, threads=threads, cancel=cancel)
+    return find_disks(
+        data4d, radius, mask=mask, distortion=matrix, threads=threads, progress=lambda done: steps.step(0)
+    )
 
 
 def _by_disks(

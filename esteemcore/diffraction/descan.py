@@ -15,6 +15,7 @@ from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
 from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import Provenance, digest, record
+from esteemcore.diffraction.beam_radius import first_radius, radius_of_sum
 from esteemcore.diffraction.counts import Counts
 from esteemcore.diffraction.data4d import spec_of
 from esteemcore.diffraction.look import half_widths
@@ -22,20 +23,23 @@ from esteemcore.diffraction.look import half_widths
 EDGE_PX = 1.6
 """Width of the edge of the beam: what the pixels and a small ellipse leave of a sharp one."""
 
+LEAST_RADIUS = 1.5
+"""Radius in px below which a disk has too few pixels."""
+
 LEAST_EXCESS = 1.5
 """A direct beam has at least this many times the counts of the ring round it, on average over the scan."""
 
 OPPOSITE = 0.5
 """Part of the counts of the brightest disk from which the opposite one may be its Friedel mate."""
 
-CLEAR = 0.7
-"""Part of the clearest contrast from which a smaller disk is the direct beam."""
-
 SATURATED = 0.05
 """Share of the pixels of the beam at the largest value from which it is clipped: noise leaves one here and there."""
 
 TIES = 8
 """As many of them at least, or they are few."""
+
+SETTLED = 0.03
+"""Relative change of a measured radius that is none."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +80,7 @@ class Descan:
 
 def find_descan(
     data4d: Any,
-    radius_px: float,
+    radius_px: float | None = None,
     *,
     mask: ArrayLike | None = None,
     progress: ProgressFunction | None = None,
@@ -92,8 +96,9 @@ def find_descan(
     ----------
     data4d : array, shape (y, x, ky, kx)
         Whole counts; memory maps, Zarr, HDF5 and Dask arrays are read piece by piece.
-    radius_px : float
-        Radius of the beam in detector px.
+    radius_px : float, optional
+        Radius of the beam in detector px. Default: measured, see `Descan.radius_px`; the aperture must leave disks, not
+        points, and nothing brighter than the beam may be on the detector.
     mask : array_like of bool, shape (ky, kx), optional
         True where a pixel is good; the others are filled from the nearest. Dead rows and hot pixels are found without
         it.
@@ -111,7 +116,7 @@ def find_descan(
     ParameterError
         If the data are no whole counts (y, x, ky, kx), are empty, or the disk does not fit on the detector.
     CalibrationError
-        If no frame shows a direct beam of about this radius, or a beam stop hides it.
+        If no frame shows a direct beam of about this radius, a beam stop hides it, or its radius cannot be measured.
 
     Examples
     --------
@@ -122,11 +127,11 @@ def find_descan(
     >>> diffraction.find_descan(np.array(moving), radius_px=4).center[0].round(1).tolist()
     [[15.0, 15.0], [15.0, 16.0], [15.0, 17.0]]
     """
-    radius = checked_radius(data4d, radius_px)
+    radius = None if radius_px is None else checked_radius(data4d, radius_px)
     steps = Progress(2, progress, cancel)
     counts = Counts(data4d, lambda: steps.step(0), checked_mask(data4d, mask))
     steps.step()
-    found = descan_of(counts, radius, everywhere=True)
+    found = descan_of(counts, _measured_radius(counts) if radius is None else radius, everywhere=True)
     steps.step()
     return found
 
@@ -140,10 +145,10 @@ def checked_radius(data4d: Any, radius_px: float) -> float:
     """Return the radius, if disks of it fit on the detector."""
     radius = checks.positive("radius_px", radius_px, "px")
     shape = getattr(data4d, "shape", None)
-    if shape is not None and len(shape) == 4 and not 1.5 <= radius <= min(shape[2:]) / 6:
+    if shape is not None and len(shape) == 4 and not LEAST_RADIUS <= radius <= min(shape[2:]) / 6:
         raise ParameterError(
-            f"radius_px is {radius:g}; disks of 1.5 px to a sixth of the detector (here {min(shape[2:]) / 6:g} px) "
-            "can be told apart"
+            f"radius_px is {radius:g}; disks of {LEAST_RADIUS} px to a sixth of the detector "
+            f"(here {min(shape[2:]) / 6:g} px) can be told apart"
         )
     return radius
 
@@ -155,12 +160,7 @@ def descan_of(counts: Counts, radius: float, *, everywhere: bool) -> Descan:
     ny, nx = counts.spec.scan_shape
     y0, x0 = _beam_in_mean(counts, radius)
     rows = counts.sample_rows()
-    place = np.full((ny * nx, 2), np.nan)
-    span = half_widths(radius)
-    search = math.ceil(max(2 * radius, 8))
-    for index, frames in counts.pieces(rows):
-        kernels.brightest_disks(frames, y0, x0, search, span, place[index])
-    plane = _plane((ny, nx), place, np.where(np.isfinite(place), 1.0, 0.0))
+    plane = _first_plane(counts, radius, y0, x0)
     measured = np.full((ny * nx, 4), np.nan)
     every = everywhere and len(rows) < ny
     for chosen in (rows, rows, None) if every else (rows, rows):
@@ -175,6 +175,31 @@ def descan_of(counts: Counts, radius: float, *, everywhere: bool) -> Descan:
                 )
             plane = _plane((ny, nx), measured[:, :2], weight)
     return _result(counts, radius, plane, measured, _opposite(counts, radius, y0, x0))
+
+
+def _first_plane(counts: Counts, radius: float, y0: int, x0: int) -> NDArray[np.float64]:
+    """Return the plane through the brightest disks near a place, from a sample of the rows."""
+    from esteemcore.diffraction import _beam_kernels as kernels
+
+    ny, nx = counts.spec.scan_shape
+    place = np.full((ny * nx, 2), np.nan)
+    span = half_widths(radius)
+    search = math.ceil(max(2 * radius, 8))
+    for index, frames in counts.pieces(counts.sample_rows()):
+        kernels.brightest_disks(frames, y0, x0, search, span, place[index])
+    return _plane((ny, nx), place, np.where(np.isfinite(place), 1.0, 0.0))
+
+
+def _measured_radius(counts: Counts) -> float:
+    """Return the radius at which the beam, moved back by its descan, has fallen to half of its middle."""
+    radius, largest = first_radius(counts), min(counts.spec.frame_shape) / 6
+    for _ in range(6):
+        seen = radius_of_sum(counts, _first_plane(counts, radius, *_beam_in_mean(counts, radius)), radius)
+        seen, before = min(max(seen, LEAST_RADIUS), largest), radius
+        radius = seen
+        if abs(seen - before) < SETTLED * seen:
+            break
+    return radius
 
 
 def _refuse_beam_stop(mean: NDArray[np.float64], radius: float) -> None:
@@ -258,7 +283,7 @@ def _result(
     ny, nx = counts.spec.scan_shape
     residual = measured[:, :2] - plane
     spread = 1.4826 * float(np.nanmedian(np.abs(residual)))
-    seen = _radius_of_sum(counts, plane, radius)
+    seen = radius_of_sum(counts, plane, radius)
     reference = plane.mean(axis=0)
     notes = [*counts.notes, *doubts]
     if not 0.6 < seen / radius < 1.7:
@@ -302,60 +327,3 @@ def _saturated(counts: Counts, reference: NDArray[np.float64], radius: float) ->
         if largest >= 3 and equal > max(SATURATED * inside.size, TIES):
             return equal / inside.size
     return 0.0
-
-
-def _radius_of_sum(counts: Counts, plane: NDArray[np.float64], radius: float) -> float:
-    """Return the radius of the beam in the sum of a sample, whatever radius was asked for.
-
-    Where the place is that of a larger disk, the beam lies anywhere in it. So it is looked for with a smaller one, and
-    its middle is followed.
-    """
-    from esteemcore.diffraction import _pattern_kernels as kernels
-
-    shape = counts.spec.frame_shape
-    middle = plane.mean(axis=0)
-    shift = np.rint(plane - middle).astype(np.int64)
-    total, covered = np.zeros((1, *shape)), np.zeros((1, *shape))
-    for index, frames in counts.pieces(counts.sample_rows()[::4]):
-        kernels.add_frames(frames, shift[index], np.zeros(len(frames), np.int64), total, covered)
-    y, x = np.mgrid[: shape[0], : shape[1]].astype(float)
-    n = min(math.ceil(4 * radius), min(shape) // 2)
-    small = max(1.5, radius / 3)
-    reach = math.ceil(small)
-    disk = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1]) <= small
-    smooth = ndimage.convolve(total[0] / np.maximum(covered[0], 1), disk.astype(float), mode="constant")
-    smooth[np.hypot(y - middle[0], x - middle[1]) > radius] = 0
-    middle = np.array(np.unravel_index(int(smooth.argmax()), shape), np.float64)
-    for _ in range(4):
-        r = np.hypot(y - middle[0], x - middle[1])
-        ring = np.minimum(np.rint(r).astype(np.int64), n + 1).ravel()
-        found, around = _radius(*(np.bincount(ring, each.ravel(), n + 2)[: n + 1] for each in (total, covered)))
-        bright = np.where(r < found + 2, np.maximum(total[0] - around * covered[0], 0), 0)
-        if not bright.any():
-            break
-        middle = np.array([(y * bright).sum(), (x * bright).sum()]) / bright.sum()
-    return found
-
-
-def _radius(profile: NDArray[np.float64], pixels: NDArray[np.float64]) -> tuple[float, float]:
-    """Return where counts round a beam, in rings of 1 px, fall half way from inside to outside, and those outside.
-
-    The beam is as large as the disk that stands out most clearly of the ring round it: the smallest of those that
-    nearly do, since a disk that takes in reflections may do so too.
-    """
-    mean = profile / np.maximum(pixels, 1)
-    sizes = np.arange(1, max(2, int((len(mean) - 2) / 1.5)))
-    inside, around, clear = np.empty(len(sizes)), np.empty(len(sizes)), np.empty(len(sizes))
-    for i, size in enumerate(sizes):
-        near, ring = slice(0, size + 1), slice(math.ceil(1.2 * size) + 1, math.ceil(1.5 * size) + 2)
-        inside[i] = profile[near].sum() / max(pixels[near].sum(), 1)
-        around[i] = profile[ring].sum() / max(pixels[ring].sum(), 1)
-        clear[i] = (inside[i] - around[i]) * size
-    first = int(np.flatnonzero(clear >= CLEAR * clear.max())[0])
-    best = first + int(np.argmax(clear[first : first + 1 + sizes[first] // 2]))
-    half = 0.5 * (inside[best] + around[best])
-    falls = np.flatnonzero((mean[:-1] >= half) & (mean[1:] < half))
-    if not len(falls):
-        return float(len(mean) - 1), float(around[best])
-    k = int(falls[np.argmin(np.abs(falls + 0.5 - sizes[best]))])
-    return float(k + (mean[k] - half) / max(mean[k] - mean[k + 1], 1e-9)), float(around[best])

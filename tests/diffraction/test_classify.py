@@ -26,6 +26,20 @@ def test_as_many_classes_as_there_are_phases_each_in_its_place(bent, found) -> N
     assert found.areas.sum() == found.labels.size
 
 
+def test_the_place_of_a_class_is_deep_inside_it(found) -> None:
+    y, x = np.indices(found.labels.shape)
+    for c, (row, column) in enumerate(found.places):
+        assert found.labels[int(row), int(column)] == c
+        deepest = max(_depth(found.labels == c, i, j) for i, j in zip(y.ravel(), x.ravel(), strict=True))
+        assert _depth(found.labels == c, int(row), int(column)) == deepest
+
+
+def _depth(inside: np.ndarray, row: int, column: int) -> float:
+    """How far a position is from the nearest that is outside, beyond the edges of the scan included."""
+    around = np.argwhere(~np.pad(inside, 1)) - 1
+    return float(np.hypot(*(around - (row, column)).T).min())
+
+
 def test_bragg_disks_alone_give_the_same_classes(bent, found) -> None:
     truth, _ = bent
     assert index(truth, found.other) > 0.9

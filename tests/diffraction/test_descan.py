@@ -195,3 +195,24 @@ def test_a_beam_stop_and_a_radius_of_another_probe_are_errors(frames, grains) ->
 def test_a_radius_that_cannot_be_is_refused(frames, radius) -> None:
     with pytest.raises(ParameterError, match="radius_px"):
         diffraction.find_descan(frames, radius)
+
+
+@pytest.mark.parametrize("share", [0.05, 1.0])
+def test_the_radius_is_measured_if_it_is_not_given(bent, rng, share) -> None:
+    truth, frames = bent
+    found = diffraction.find_descan(rng.binomial(frames, share).astype(np.uint16))
+    assert found.radius_px == pytest.approx(truth.radius_px, abs=0.5)
+    off = found.center.reshape(-1, 2) - truth.center
+    assert np.sqrt((off**2).sum(axis=1).mean()) < 0.3
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("radius", [2.5, 5.0, 9.0])
+def test_beams_of_any_size_are_measured(rng, radius) -> None:
+    frames = rng.poisson(disk((72, 72), (33.4, 38.2), radius), (6, 6, 72, 72)).astype(np.uint16)
+    assert diffraction.find_descan(frames).radius_px == pytest.approx(radius, abs=0.5)
+
+
+def test_no_radius_of_even_frames(rng) -> None:
+    with pytest.raises(CalibrationError, match="no direct beam"):
+        diffraction.find_descan(rng.poisson(5, (4, 4, 48, 48)).astype(np.uint16))
