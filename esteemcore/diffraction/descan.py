@@ -83,10 +83,11 @@ def find_descan(
     radius_px: float | None = None,
     *,
     mask: ArrayLike | None = None,
+    everywhere: bool = True,
     progress: ProgressFunction | None = None,
     cancel: threading.Event | None = None,
 ) -> Descan:
-    """Find the direct beam of every frame and fit a plane to its places.
+    """Find the direct beam of every frame, or of a sample of them, and fit a plane to its places.
 
     A disk that is soft at the edge and brighter on one side, as the beam behind a crystal is, is fitted to the counts
     of each frame. The plane is fitted to the places by their standard errors; places that do not follow it, because the
@@ -102,6 +103,8 @@ def find_descan(
     mask : array_like of bool, shape (ky, kx), optional
         True where a pixel is good; the others are filled from the nearest. Dead rows and hot pixels are found without
         it.
+    everywhere : bool
+        Measure the beam of every frame. False: in rows with 4,096 frames all over the scan; they tell plane and radius.
     progress : callable, optional
         Called with the fraction done, 0 to 1.
     cancel : threading.Event, optional
@@ -131,7 +134,7 @@ def find_descan(
     steps = Progress(2, progress, cancel)
     counts = Counts(data4d, lambda: steps.step(0), checked_mask(data4d, mask))
     steps.step()
-    found = descan_of(counts, _measured_radius(counts) if radius is None else radius, everywhere=True)
+    found = descan_of(counts, _measured_radius(counts) if radius is None else radius, everywhere=everywhere)
     steps.step()
     return found
 
@@ -192,6 +195,7 @@ def _first_plane(counts: Counts, radius: float, y0: int, x0: int) -> NDArray[np.
 
 def _measured_radius(counts: Counts) -> float:
     """Return the radius at which the beam, moved back by its descan, has fallen to half of its middle."""
+    _refuse_empty(counts)
     radius, largest = first_radius(counts), min(counts.spec.frame_shape) / 6
     for _ in range(6):
         seen = radius_of_sum(counts, _first_plane(counts, radius, *_beam_in_mean(counts, radius)), radius)
@@ -200,6 +204,11 @@ def _measured_radius(counts: Counts) -> float:
         if abs(seen - before) < SETTLED * seen:
             break
     return radius
+
+
+def _refuse_empty(counts: Counts) -> None:
+    if not counts.sample.any():
+        raise ParameterError("data4d has no counts at all: every frame of a sample of the scan is empty")
 
 
 def _refuse_beam_stop(mean: NDArray[np.float64], radius: float) -> None:
@@ -218,9 +227,8 @@ def _refuse_beam_stop(mean: NDArray[np.float64], radius: float) -> None:
 
 def _beam_in_mean(counts: Counts, radius: float) -> tuple[int, int]:
     """Return the middle of the brightest disk of the mean frame; refuse a frame without one."""
+    _refuse_empty(counts)
     mean = counts.sample
-    if not mean.any():
-        raise ParameterError("data4d has no counts at all: every frame of a sample of the scan is empty")
     n = math.ceil(2 * radius)
     _refuse_beam_stop(np.where(counts.masked, 0, mean), radius)
     far = np.hypot(*np.mgrid[-n : n + 1, -n : n + 1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nionswift_plugin.esteem_process import container_handler, registry
+from nionswift_plugin.esteem_process import class_clicks, container_handler, registry
 from nionswift_plugin.esteem_scan import menu
 
 
@@ -11,8 +11,10 @@ def run() -> None:
     container_handler.register()
     registry.load(__name__)
     menu.load(__name__)
+    class_clicks.listen()
 
 
 def stop() -> None:
     """Undo `run`."""
+    class_clicks.remove()
     container_handler.unregister()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from esteemcore import diffraction, simulate
-from esteemcore.diffraction import _beam_kernels
+from esteemcore.diffraction import _beam_kernels, counts
 from esteemcore.errors import CalibrationError, CancelledError, ParameterError
 
 
@@ -216,3 +216,18 @@ def test_beams_of_any_size_are_measured(rng, radius) -> None:
 def test_no_radius_of_even_frames(rng) -> None:
     with pytest.raises(CalibrationError, match="no direct beam"):
         diffraction.find_descan(rng.poisson(5, (4, 4, 48, 48)).astype(np.uint16))
+
+
+def test_no_radius_without_counts() -> None:
+    with pytest.raises(ParameterError, match="no counts at all"):
+        diffraction.find_descan(np.zeros((4, 4, 48, 48), np.uint16))
+
+
+def test_a_sample_of_the_rows_tells_plane_and_radius(bent, monkeypatch) -> None:
+    _, frames = bent
+    monkeypatch.setattr(counts, "SAMPLE", 200)
+    whole, part = diffraction.find_descan(frames), diffraction.find_descan(frames, everywhere=False)
+    measured = np.isfinite(part.residual).all(axis=(1, 2))
+    assert measured.sum() == 10 < len(frames)
+    assert part.radius_px == pytest.approx(whole.radius_px, rel=0.05)
+    assert np.hypot(*(part.center - whole.center).T).max() < 0.2

@@ -1,0 +1,167 @@
+"""The detector frames of a data item that a computation works on, as the core takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from nion.data import DataAndMetadata
+from nion.swift.model import DataItem, Symbolic
+from numpy.typing import NDArray
+
+from esteemcore import diffraction, io
+from esteemcore.cli.spectrum_image import takes_part
+from esteemcore.errors import EsteemError, ParameterError
+from nionswift_plugin.esteem_process import linked_items
+from nionswift_plugin.esteem_process.spectra_items import Step
+from nionswift_plugin.esteem_process.to_dataset import make_dataset
+
+SELECT = (
+    "Select one 4D-STEM data item, a map with a diffraction pattern in each pixel, and at most one image of the "
+    "detector, zero where a pixel is bad"
+)
+"""What to select."""
+
+WEAK = [{"type": "gamma", "gamma": 0.4}]
+"""How patterns are shown: the direct beam hides all others without it."""
+
+
+def is_4d(xdata: DataAndMetadata.DataAndMetadata | None) -> bool:
+    """Return whether data are (y, x, ky, kx)."""
+    if xdata is None or xdata.is_sequence or xdata.is_data_rgb_type:
+        return False
+    return xdata.collection_dimension_count == 2 and xdata.datum_dimension_count == 2
+
+
+def frames_of(xdata: DataAndMetadata.DataAndMetadata | None) -> tuple[Any, tuple[io.Axis, ...]]:
+    """Return frames (y, x, ky, kx) as an array, or as one that is read piece by piece, and its axes.
+
+    Raises
+    ------
+    ParameterError
+        If the data are none.
+    """
+    if not is_4d(xdata):
+        raise ParameterError("this needs 4D-STEM data, a map with a diffraction pattern in each pixel")
+    signal = next(iter(make_dataset([linked_items.Source("frames", xdata)]).signals.values()))  # type: ignore[arg-type,list-item]
+    return signal.data, signal.axes
+
+
+def good_pixels(given: Mapping[str, Any], shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+    """Return where the image ``mask`` of the detector is not zero or NaN; None where it is not given.
+
+    Raises
+    ------
+    ParameterError
+        If the image has another shape.
+    """
+    image = given.get("mask")
+    if image is None:
+        return None
+    if image.xdata is None or image.xdata.data_shape != shape:
+        found = "no data" if image.xdata is None else f"shape {image.xdata.data_shape}"
+        raise ParameterError(f"the mask has {found}; expected an image of the detector, {shape}, zero where it is bad")
+    return takes_part(np.asarray(image.xdata.data))
+
+
+def radius_of(data: Any, given: Mapping[str, Any], mask: NDArray[np.bool_] | None, step: Step) -> float:
+    """Return the radius of a disk in px: as it was typed, else that of the direct beam."""
+    if given["radius"] > 0:
+        return float(given["radius"])
+    return diffraction.find_descan(data, mask=mask, everywhere=False, progress=step).radius_px
+
+
+def usual_radius(item: DataItem.DataItem) -> float:
+    """Return the radius of a disk in px from what a data item knows of the microscope; 0 if that is not enough."""
+    try:
+        geometry = make_dataset([item]).geometry
+        return float(geometry["semiangle_mrad"]) / float(np.mean(geometry["pixel_mrad"]))
+    except (EsteemError, KeyError, TypeError, ValueError, ZeroDivisionError):
+        return 0.0
+
+
+def radius_words(item: DataItem.DataItem) -> str:
+    """Return the label of the radius, with the size of a pixel where it is known."""
+    axis = item.dimensional_calibrations[-1]
+    size = f" of {axis.scale:.3g} {axis.units}" if axis.units else ""
+    return f"Radius of a disk (px{size}; 0: that of the beam)"
+
+
+def in_units(radius: float, axes: tuple[io.Axis, ...]) -> str:
+    """Return a radius in words, in px and in the unit of the detector."""
+    unit = axes[-1].unit
+    return f"{radius:.3g} px" + (f" = {radius * axes[-1].scale:.3g} {unit}" if unit else "")
+
+
+def centered(axes: tuple[io.Axis, ...], beam: tuple[float, float]) -> list[io.Axis]:
+    """Return the axes of the detector counted from the direct beam (row, column) in px."""
+    return [
+        io.Axis(axis.name, axis.size, axis.scale, -place * axis.scale, axis.unit or "px")
+        for axis, place in zip(axes[-2:], beam, strict=True)
+    ]
+
+
+def selected(window: Any) -> tuple[DataItem.DataItem, DataItem.DataItem | None] | None:
+    """Return the selected 4D-STEM data item and an image of its detector if any; None if anything else is selected."""
+    items = [item for item in window.selected_data_items if item.xdata is not None]
+    frames = [item for item in items if is_4d(item.xdata)]
+    masks = [item for item in items if frames and item.xdata.data_shape == frames[0].xdata.data_shape[2:]]
+    if len(frames) != 1 or len(masks) > 1 or len(masks) + 1 < len(items):
+        return None
+    return frames[0], masks[0] if masks else None
+
+
+def describe(computation: Any, name: str, text: str) -> None:
+    """Put a description under a data item, which Nion Swift shows with its title, by the facade of a computation."""
+    computation.get_result(name)._data_item.caption = text
+
+
+def channels(item: DataItem.DataItem, model: Any) -> Any:
+    """Return what tells how a data item is shown."""
+    return model.get_display_item_for_data_item(item).display_data_channels
+
+
+def make(
+    document_model: Any,
+    kind: type[Any],
+    processing_id: str,
+    parameters: linked_items.Parameters,
+    titles: Mapping[str, str],
+    item: DataItem.DataItem,
+    chosen: Mapping[str, Any],
+    mask: DataItem.DataItem | None,
+) -> tuple[Symbolic.Computation, dict[str, DataItem.DataItem]]:
+    """Return a new computation on 4D-STEM data, and what it will fill.
+
+    Parameters
+    ----------
+    document_model
+        Nion's.
+    kind : type
+        The computation; it has a ``label``.
+    processing_id : str
+    parameters : mapping
+        Type, value and label of each; the radius is that of the data item's geometry where it has one.
+    titles : mapping of str to str
+        Of the new data items, by the names of the outputs.
+    item : DataItem
+        The frames.
+    chosen : mapping
+        Values of parameters that differ from the usual ones.
+    mask : DataItem, optional
+        Image of the detector, zero where a pixel is bad.
+    """
+    usual = {"radius": usual_radius(item), **chosen}
+    labels = {"radius": radius_words(item)}
+    return linked_items.make(
+        document_model,
+        processing_id,
+        kind.label,
+        {"src": (item, "Frames"), "mask": (mask, "Good Pixels")},
+        {
+            name: (of, usual.get(name, value), labels.get(name, label))
+            for name, (of, value, label) in parameters.items()
+        },
+        {name: f"{title} of {item.title}" for name, title in titles.items()},
+    )

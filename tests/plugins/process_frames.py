@@ -1,0 +1,31 @@
+"""A 4D-STEM scan as a data item of Nion Swift."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from nion.data import Calibration, DataAndMetadata
+
+from esteemcore import simulate
+
+RADIUS = 3.0
+
+
+@functools.cache
+def grains() -> np.ndarray:
+    """Frames (y, x, ky, kx) of two grains and an amorphous area."""
+    truth = simulate.polycrystal((12, 12), (48, 48), radius_px=RADIUS, electrons=1500, grains=2, seed=1)
+    frames = truth.frames()
+    frames.flags.writeable = False
+    return frames
+
+
+def xdata(data: np.ndarray) -> DataAndMetadata.DataAndMetadata:
+    """Return frames with their calibrations, in nm and mrad."""
+    axes = [Calibration.Calibration(0, 2.0, "nm")] * 2 + [Calibration.Calibration(0, 0.5, "mrad")] * 2
+    return DataAndMetadata.new_data_and_metadata(
+        data,
+        dimensional_calibrations=axes[-data.ndim :],
+        data_descriptor=DataAndMetadata.DataDescriptor(False, data.ndim - 2, 2),
+    )
