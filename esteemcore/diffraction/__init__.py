@@ -1,5 +1,6 @@
 """Diffraction patterns of crystals: Bragg disks, what they look like inside, Bragg-vector maps, classes."""
 
+from esteemcore.diffraction.bragg_map import BraggMap, BraggVectors
 from esteemcore.diffraction.classes import Classes
 from esteemcore.diffraction.classify import classify
 from esteemcore.diffraction.descan import Descan, find_descan
@@ -19,6 +20,8 @@ from esteemcore.diffraction.structure import InnerStructure, learn_structure
 from esteemcore.diffraction.table import DiskTable, bragg_vector_map
 
 __all__ = [
+    "BraggMap",
+    "BraggVectors",
     "Classes",
     "Descan",
     "DiskTable",

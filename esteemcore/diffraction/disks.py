@@ -203,19 +203,29 @@ class Disks:
     def update(self, state: DiskState, chunk: Chunk) -> None:
         """Find the disks of a chunk."""
         chunk.check(state.spec)
-        look = self.look(state.spec.frame_shape)
-        known, first = NOTHING_FOUND if self.found is None else self.found.rows_of(chunk.index)
-        electrons = chunk.electrons(state.spec)
-        if electrons is not None:
-            number, rows = self._in_parts(
-                len(chunk), lambda part: rows_of_events(electrons, part, state.spec, look, known, first)
-            )
-        else:
-            frames, saturated = checked_frames(chunk, look)
-            number, rows = self._in_parts(len(chunk), lambda part: rows_of_frames(frames, part, look, known, first))
-            np.add.at(state.saturated, chunk.index, saturated)
+        number, rows, saturated = self.rows(state.spec, chunk)
+        np.add.at(state.saturated, chunk.index, saturated)
         np.add.at(state.visits, chunk.index, np.uint32(1))
         state.add(np.repeat(chunk.index, number), rows)
+
+    def rows(self, spec: Spec, chunk: Chunk) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+        """Return the number of disks of each frame of a checked chunk, their rows `COLUMNS`, and saturated pixels.
+
+        Parameters
+        ----------
+        spec : Spec
+            The stream.
+        chunk : Chunk
+            Frames of it.
+        """
+        look = self.look(spec.frame_shape)
+        known, first = NOTHING_FOUND if self.found is None else self.found.rows_of(chunk.index)
+        electrons = chunk.electrons(spec)
+        if electrons is not None:
+            found = self._in_parts(len(chunk), lambda part: rows_of_events(electrons, part, spec, look, known, first))
+            return *found, np.zeros(len(chunk), np.int64)
+        frames, saturated = checked_frames(chunk, look)
+        return *self._in_parts(len(chunk), lambda part: rows_of_frames(frames, part, look, known, first)), saturated
 
     def _in_parts(self, n: int, work: Any) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the number of disks of each frame, and all rows, from some frames after the other in threads."""
@@ -248,7 +258,7 @@ class Disks:
             **columns,
             visits=state.visits.reshape(state.spec.scan_shape).copy(),
             notes=_notes(state, columns, self.radius_px),
-            provenance=record("diffraction.Disks", self._parameters(), input_digest=digest(*arrays.values())),
+            provenance=record("diffraction.Disks", self.parameters(), input_digest=digest(*arrays.values())),
         )
 
     def dump(self, state: DiskState) -> dict[str, NDArray[Any]]:
@@ -274,7 +284,8 @@ class Disks:
         state.add(np.array(dump["frame"]), np.array(dump["rows"]))
         return state
 
-    def _parameters(self) -> dict[str, Any]:
+    def parameters(self) -> dict[str, Any]:
+        """Return what disks are looked for with, for a provenance."""
         return {
             "radius_px": self.radius_px,
             "significance": self.significance,

@@ -121,6 +121,12 @@ class Geometry:
         """Detector pixel (row, column) in mrad."""
         return _pair("pixel_mrad", self.pixel_mrad, "mrad")
 
+    @property
+    def disk_px(self) -> tuple[float, float]:
+        """Half axes (row, column) of the bright-field disk in detector pixels."""
+        row, column = self.pixel_pair_mrad
+        return self.semiangle_mrad / row, self.semiangle_mrad / column
+
     def center_px(self, frame_shape: tuple[int, int]) -> tuple[float, float]:
         """Return the optical axis (row, column) on the detector in pixels."""
         return self.center if self.center is not None else (frame_shape[0] / 2, frame_shape[1] / 2)

@@ -70,6 +70,8 @@ EXPORTED = {
         "encode_lossless",
     },
     diffraction: {
+        "BraggMap",
+        "BraggVectors",
         "Classes",
         "Descan",
         "DiskTable",

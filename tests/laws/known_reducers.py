@@ -15,6 +15,7 @@ REDUCERS: dict[str, Any] = {
     ),
     "CenterOfMass": fourd.CenterOfMass(GEOMETRY),
     "SingleSideband": fourd.SingleSideband(GEOMETRY, bins=24),
+    "BraggMap": diffraction.BraggMap(2.0, significance=2.0),
     "Disks": diffraction.Disks(2.0, significance=2.0),
     "OnlineNmf": spectral.OnlineNmf(1, energy_bins=3, blocks=4),
     "OnlinePca": spectral.OnlinePca(2, energy_bins=12, blocks=4),
