@@ -34,3 +34,18 @@ def distortion_matrix(value: ArrayLike | Ellipse | None) -> NDArray[np.float64]:
             f"distortion stretches by {singular[1]:.3g} to {singular[0]:.3g}; expected 0.5 to 2, see Ellipse.matrix"
         )
     return matrix
+
+
+def ellipse_matrix(ratio: float, angle_deg: float) -> NDArray[np.float64]:
+    """Return the distortion (row, column) that makes ellipses of circles, (2, 2); their area is kept.
+
+    Parameters
+    ----------
+    ratio : float
+        Long over short axis.
+    angle_deg : float
+        Direction of the long axis from +x (columns) towards +y (rows) in degrees.
+    """
+    c, s = np.cos(np.deg2rad(angle_deg)), np.sin(np.deg2rad(angle_deg))
+    turn = np.array([[s, c], [c, -s]])
+    return np.asarray(turn @ np.diag([ratio**0.5, ratio**-0.5]) @ turn.T)

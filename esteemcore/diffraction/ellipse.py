@@ -16,6 +16,7 @@ from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import Provenance, digest, record
 from esteemcore.diffraction.counts import Counts
 from esteemcore.diffraction.data4d import spec_of
+from esteemcore.diffraction.distortion import ellipse_matrix
 from esteemcore.diffraction.rings import Rings, sum_rings
 
 Floats = NDArray[np.float64]
@@ -64,9 +65,7 @@ class Ellipse:
     @property
     def matrix(self) -> Floats:
         """The distortion (row, column), shape (2, 2): circles times this are the ellipses; their area is kept."""
-        c, s = np.cos(np.deg2rad(self.angle_deg)), np.sin(np.deg2rad(self.angle_deg))
-        turn = np.array([[s, c], [c, -s]])
-        return np.asarray(turn @ np.diag([self.ratio**0.5, self.ratio**-0.5]) @ turn.T)
+        return ellipse_matrix(self.ratio, self.angle_deg)
 
 
 def fit_ellipse(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nionswift_plugin.esteem_process import class_clicks, container_handler, registry
+from nionswift_plugin.esteem_process import class_clicks, color_maps, container_handler, registry
 from nionswift_plugin.esteem_scan import menu
 
 
@@ -12,6 +12,7 @@ def run() -> None:
     registry.load(__name__)
     menu.load(__name__)
     class_clicks.listen()
+    color_maps.register()
 
 
 def stop() -> None:

@@ -48,6 +48,12 @@ def frames_of(xdata: DataAndMetadata.DataAndMetadata | None) -> tuple[Any, tuple
     return signal.data, signal.axes
 
 
+def axes_of(xdata: DataAndMetadata.DataAndMetadata) -> tuple[io.Axis, ...]:
+    """Return the axes of a map."""
+    axes = zip(("y", "x"), xdata.data_shape, xdata.dimensional_calibrations, strict=True)
+    return tuple(io.Axis(name, size, axis.scale, axis.offset, axis.units or "") for name, size, axis in axes)
+
+
 def good_pixels(given: Mapping[str, Any], shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
     """Return where the image ``mask`` of the detector is not zero or NaN; None where it is not given.
 
@@ -100,6 +106,22 @@ def centered(axes: tuple[io.Axis, ...], beam: tuple[float, float]) -> list[io.Ax
         io.Axis(axis.name, axis.size, axis.scale, -place * axis.scale, axis.unit or "px")
         for axis, place in zip(axes[-2:], beam, strict=True)
     ]
+
+
+def finer(axes: tuple[io.Axis, ...], times: int) -> list[io.Axis]:
+    """Return the axes of a map with some pixels per pixel of the detector, the direct beam in pixel n // 2 of these."""
+    return [
+        io.Axis(a.name, a.size * times, a.scale / times, (0.5 / times - 0.5 - a.size // 2) * a.scale, a.unit or "px")
+        for a in axes[-2:]
+    ]
+
+
+def computation_of(model: Any, item: DataItem.DataItem, processing_id: str) -> Any:
+    """Return the computation of a kind that fills a data item, else the last one that works on it; None without any."""
+    found = [computation for computation in model.computations if computation.processing_id == processing_id]
+    makes = [computation for computation in found if item in computation.output_items]
+    takes = [computation for computation in found if item in computation.direct_input_items]
+    return (makes or takes or [None])[-1]
 
 
 def selected(window: Any) -> tuple[DataItem.DataItem, DataItem.DataItem | None] | None:

@@ -84,12 +84,15 @@ def make(
 
 
 def xdata_of(
-    data: Any, axes: Sequence[io.Axis], entry: Mapping[str, Any], unit: str = ""
+    data: Any, axes: Sequence[io.Axis], entry: Mapping[str, Any], unit: str = "", scale: float = 1.0
 ) -> DataAndMetadata.DataAndMetadata:
-    """Return an array with its axes as Nion Swift shows it; ``entry`` goes into the metadata of Esteem."""
+    """Return an array with its axes as Nion Swift shows it; ``entry`` goes into the metadata of Esteem.
+
+    A value of one is shown as ``scale`` of the unit.
+    """
     return DataAndMetadata.new_data_and_metadata(
         np.asarray(data),
-        intensity_calibration=Calibration.Calibration(0.0, 1.0, unit),
+        intensity_calibration=Calibration.Calibration(0.0, scale, unit),
         dimensional_calibrations=[descriptors.calibration_of(axis) for axis in axes],
         metadata={binding.KEY: dict(entry)},
         data_descriptor=descriptors.descriptor_for(axes),

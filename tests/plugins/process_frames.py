@@ -29,3 +29,14 @@ def xdata(data: np.ndarray) -> DataAndMetadata.DataAndMetadata:
         dimensional_calibrations=axes[-data.ndim :],
         data_descriptor=DataAndMetadata.DataDescriptor(False, data.ndim - 2, 2),
     )
+
+
+def crystal(seed: int = 0, stretched: float = 0.02) -> np.ndarray:
+    """Frames (y, x, ky, kx) of a crystal whose right half is stretched along x."""
+    y, x = np.mgrid[:48, :48] - 24.0
+    rates = np.empty((2, 48, 48))
+    for half, stretch in enumerate((1.0, 1 + stretched)):
+        far = [np.hypot(y - 11 * h, x - 11 * k / stretch) for h in (-1, 0, 1) for k in (-1, 0, 1)]
+        soft = [np.clip(0.5 - (each - RADIUS) / 1.2, 0, 1) for each in far]
+        rates[half] = 0.02 + 40 * soft[4] + 8 * sum(soft[:4] + soft[5:])
+    return np.random.default_rng(seed).poisson(rates[[0, 0, 0, 1, 1, 1]], (6, 6, 48, 48)).astype(np.uint16)

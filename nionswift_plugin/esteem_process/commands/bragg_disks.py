@@ -1,0 +1,28 @@
+"""Find the Bragg disks of the selected 4D-STEM scan, and open the parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nion.swift import ComputationPanel
+
+from nionswift_plugin.esteem_process import frame_items, notices
+from nionswift_plugin.esteem_process.computations import bragg_disks
+from nionswift_plugin.esteem_scan.menu import Command
+
+TITLE = "Bragg Disks..."
+
+
+def _find(window: Any) -> None:
+    model = window.document_model
+    found = frame_items.selected(window)
+    if found is None:
+        notices.tell(TITLE, frame_items.SELECT)
+        return
+    _, made = bragg_disks.make(model, found[0], mask=found[1])
+    for name in ("number", "map"):
+        window.show_display_item(model.get_display_item_for_data_item(made[name]))
+    ComputationPanel.EditComputationDialog(window, made["map"]).show()
+
+
+COMMAND = Command(TITLE, _find)

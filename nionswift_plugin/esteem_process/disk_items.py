@@ -1,0 +1,106 @@
+"""Tables of Bragg disks as data items and as files, and the numbers that describe a detector as they are typed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nion.data import DataAndMetadata
+from numpy.typing import NDArray
+
+from esteemcore import diffraction, io
+from esteemcore.diffraction.distortion import ellipse_matrix
+from esteemcore.errors import ParameterError
+from nionswift_plugin.esteem_process import linked_items
+from nionswift_plugin.esteem_scan import binding
+
+ROWS = ("frame", "y", "x", "intensity", "sigma_px", "score", "background")
+"""What each row of a data item holds; columns are disks."""
+
+HEADER = ("scan_row", "scan_column", "y_px", "x_px", "electrons", "sigma_px", "score_sigma", "background_e_per_px")
+"""First line of a file with a table."""
+
+
+def to_xdata(table: diffraction.DiskTable, entry: Mapping[str, Any]) -> DataAndMetadata.DataAndMetadata:
+    """Return a table of disks as an image with the rows `ROWS` and a column for each disk."""
+    rows = np.stack([np.asarray(getattr(table, name), np.float64) for name in ROWS])
+    return linked_items.xdata_of(
+        rows, (io.Axis("y", len(ROWS)), io.Axis("x", len(table))), {"rows": list(ROWS), **entry}
+    )
+
+
+def from_xdata(xdata: DataAndMetadata.DataAndMetadata | None) -> diffraction.DiskTable:
+    """Return the table that a data item holds.
+
+    Raises
+    ------
+    ParameterError
+        If it holds none.
+    """
+    if xdata is None:
+        raise ParameterError("there are no disks yet; find them with Bragg Disks... first")
+    if tuple(xdata.metadata.get(binding.KEY, {}).get("rows", ())) != ROWS or xdata.data_shape[0] != len(ROWS):
+        raise ParameterError("this is no table of disks; take the one that Bragg Disks... makes")
+    rows = dict(zip(ROWS, np.asarray(xdata.data), strict=True))
+    return diffraction.DiskTable(rows.pop("frame").astype(np.int64), **rows)
+
+
+def write_csv(path: Path, table: diffraction.DiskTable, scan_shape: tuple[int, int]) -> None:
+    """Write a table as text, one line per disk, commas between; the first line names the columns with their units.
+
+    Raises
+    ------
+    ParameterError
+        If there is something already.
+    """
+    if path.exists():
+        raise ParameterError(f"{path} exists already; choose another name")
+    row, column = np.divmod(table.frame, scan_shape[1])
+    columns = [row, column, *(np.asarray(getattr(table, name)) for name in ROWS[1:])]
+    np.savetxt(
+        path, np.stack(columns, axis=1), "%d,%d" + ",%.6g" * (len(columns) - 2), header=",".join(HEADER), comments=""
+    )
+
+
+def place_of(words: str) -> tuple[float, float] | None:
+    """Return the place (row, column) in px that was typed, None if nothing was.
+
+    Raises
+    ------
+    ParameterError
+        If it is none.
+    """
+    found = _two(words, "a place on the detector", "row and column in px, as in 63.5 64")
+    return None if found is None else (found[0], found[1])
+
+
+def distortion_of(words: str) -> NDArray[np.float64] | None:
+    """Return the distortion of the ellipse that was typed, None if none was.
+
+    Raises
+    ------
+    ParameterError
+        If it is none.
+    """
+    found = _two(words, "an ellipse", "long over short axis, and the angle in degrees, as in 1.03 45")
+    if found is None:
+        return None
+    if not 1 <= found[0] <= 2:
+        raise ParameterError(f"the ellipse has a ratio of {found[0]:g}; expected long over short axis, 1 to 2")
+    return ellipse_matrix(*found)
+
+
+def _two(words: str, what: str, expected: str) -> tuple[float, float] | None:
+    parts = str(words).replace(",", " ").split()
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        numbers = []
+    if not parts:
+        return None
+    if len(numbers) != 2 or not all(map(math.isfinite, numbers)):
+        raise ParameterError(f"{words!r} is not {what}; expected {expected}")
+    return numbers[0], numbers[1]
