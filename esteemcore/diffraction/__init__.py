@@ -14,6 +14,7 @@ from esteemcore.diffraction.orientation_library import TemplateLibrary, template
 from esteemcore.diffraction.orientation_map import orientation
 from esteemcore.diffraction.orientation_result import Orientations
 from esteemcore.diffraction.orientation_settle import settle_orientations
+from esteemcore.diffraction.pixel_size import PixelSize, pixel_size
 from esteemcore.diffraction.probe import Probe, learn_probe
 from esteemcore.diffraction.strain_maps import Strain, strain
 from esteemcore.diffraction.structure import InnerStructure, learn_structure
@@ -32,6 +33,7 @@ __all__ = [
     "MoireStrain",
     "OrientationClusters",
     "Orientations",
+    "PixelSize",
     "Probe",
     "Strain",
     "TemplateLibrary",
@@ -46,6 +48,7 @@ __all__ = [
     "moire_strain",
     "orientation",
     "orientation_clusters",
+    "pixel_size",
     "settle_orientations",
     "strain",
     "template_library",
