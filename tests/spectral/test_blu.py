@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 
 import numpy as np
 import pytest
 import scipy.sparse
+import scipy.special
 import scipy.stats
 
 from esteemcore import spectral
 from esteemcore.errors import ParameterError
 from esteemcore.events import SparseSI
-from esteemcore.spectral.methods._abundance_prior import AbundancePrior
-from esteemcore.spectral.methods._blu_kernels import SINGLE, deal_to_components, deal_to_sources
+from esteemcore.spectral.methods._abundance_prior import CONCENTRATION, RANGE, AbundancePrior
+from esteemcore.spectral.methods._blu_kernels import SINGLE, deal_again, deal_to_components, deal_to_sources
 from esteemcore.spectral.methods._convergence import effective_draws, split_r_hat
 from esteemcore.spectral.methods._gaussian_chain import GaussianChain, positive_normal
 from esteemcore.spectral.methods._poisson_chain import PoissonChain, _neighbours
 from esteemcore.spectral.methods._sieve import Sieve
 
 
-def specimen(rng, shape=(16, 16), channels=48, counts=40):
-    """Return spectra (3, energy) and abundances (3, y, x): layers with soft rims and a thickness that changes."""
+def specimen(rng, shape=(16, 16), channels=48, counts=40, shared=0.0):
+    """Return spectra (3, energy) and abundances (3, y, x): layers with soft rims and a thickness that changes.
+
+    The lines of the first spectrum are shared by the second one in so many parts.
+    """
     channel = np.arange(channels)
     at = (np.arange(6) * channels / 6.0 + rng.uniform(2, channels / 6 - 2, 6)).reshape(2, 3).T
     peaks = np.exp(-0.5 * ((channel - at[..., None]) / 1.5) ** 2).sum(axis=1)
+    peaks[1] += shared * peaks[0]
     level = np.exp(-channel / 20.0)
     spectra = 0.75 * peaks / peaks.sum(axis=1, keepdims=True) + 0.25 * level / level.sum()
     thickness = np.linspace(0.7, 1.3, shape[1])
@@ -82,9 +88,71 @@ def test_counts_of_a_blurred_map_are_dealt_to_their_sources(rng) -> None:
     np.testing.assert_allclose(total / 2000, expected, atol=5 * np.sqrt(expected.max() / 2000))
 
 
+def split_exactly(counts, spectra, concentration):
+    """Return all ways to share the counts of a pixel out to two components, and their probabilities, unnormalised."""
+    channel = np.repeat(np.arange(len(counts)), counts)
+    ways = np.array(list(itertools.product((0, 1), repeat=len(channel))))
+    first = (ways == 0).sum(axis=1)
+    split = np.stack([first, len(channel) - first], axis=1)
+    size = sum(concentration)
+    chance = spectra[channel, ways].prod(axis=1) * np.prod(
+        [scipy.special.poch(a, number) for a, number in zip(concentration, split.T, strict=True)], axis=0
+    )
+    return split, chance / scipy.special.poch(size, len(channel))
+
+
+def test_counts_are_dealt_again_as_often_as_each_split_is_probable(rng) -> None:
+    counts, concentration = np.array([[2, 0, 1, 2], [0, 1, 0, 0]]), np.array([0.2, 0.6])
+    rows, spectra = scipy.sparse.csr_array(counts), rng.random((4, 2))
+    by_pixel, by_channel = np.array([[5.0, 0.0], [1.0, 0.0]]), np.empty((4, 2))
+    label = np.zeros(6, np.int16)
+    seen = np.zeros(6)
+    trials = 20_000
+    for _ in range(trials):
+        deal_again(
+            rng, rows.indptr, rows.indices, rows.data, label, concentration, spectra, by_pixel, by_channel
+        )  # fmt: skip
+        seen[int(by_pixel[0, 0])] += 1
+    np.testing.assert_array_equal(by_pixel.sum(axis=1), counts.sum(axis=1))
+    np.testing.assert_array_equal(by_channel.sum(axis=1), counts.sum(axis=0))
+    np.testing.assert_array_equal(by_channel.sum(axis=0), by_pixel.sum(axis=0))
+    split, chance = split_exactly(counts[0], spectra, concentration)
+    expected = np.bincount(split[:, 0], chance) / chance.sum()
+    np.testing.assert_allclose(seen / trials, expected, atol=0.03)
+
+
+def test_what_is_learnt_of_a_few_pixels_is_what_quadrature_gives(rng) -> None:
+    """With known spectra, all splits of the counts and a grid of the concentrations give the posterior exactly."""
+    spectra = np.array([[0.6, 0.1], [0.3, 0.3], [0.1, 0.6]])
+    counts = np.array([[3, 1, 0], [0, 1, 3], [2, 0, 1], [0, 0, 2]])
+    grid = np.exp(np.log(CONCENTRATION) + RANGE * np.linspace(-4, 4, 25))
+    weight = np.exp(-0.5 * np.linspace(-4, 4, 25) ** 2)
+    total, share, concentrations = 0.0, np.zeros(4), np.zeros(2)
+    for (u, a), (v, b) in itertools.product(zip(weight, grid, strict=True), repeat=2):
+        ways = [split_exactly(row, spectra, (a, b)) for row in counts]
+        each = u * v * np.prod([chance.sum() for _, chance in ways])
+        total += each
+        concentrations += each * np.log([a, b])
+        share += each * np.array(
+            [chance @ ((a + split[:, 0]) / (a + b + split.sum(axis=1))) / chance.sum() for split, chance in ways]
+        )
+    chain = PoissonChain(
+        scipy.sparse.csr_array(counts), np.ones((4, 2)), spectra.copy(), Sieve(np.ones((2, 2), bool), fixed=2), rng
+    )
+    found = draws_of(
+        chain,
+        4000,
+        lambda c: np.append(c.abundances[:, 0] / c.abundances.sum(axis=1), np.log(c._prior.concentration)),
+    )
+    expected = np.append(share, concentrations) / total
+    error = found.std(axis=0) / np.sqrt([effective_draws(column[None, :, None])[0] for column in found.T])
+    assert (np.abs(found.mean(axis=0) - expected) < 4.5 * error).all()
+    assert error[:4].max() < 0.03
+
+
 def test_abundances_of_a_known_spectrum_are_gamma_distributed(rng, monkeypatch) -> None:
     """With one spectrum, given, shape and rate of the posterior are those of the prior plus counts and exposure."""
-    monkeypatch.setattr(AbundancePrior, "given", lambda self, counts: (np.full(6, 0.7), np.full(6, 0.2)))
+    monkeypatch.setattr(AbundancePrior, "thickness", (0.7, 0.2))
     spectrum = rng.random((9, 1))
     counts = rng.poisson(3.0, (6, 9))
     chain = PoissonChain(
@@ -107,18 +175,15 @@ def test_a_single_spectrum_is_dirichlet_distributed(rng) -> None:
         assert scipy.stats.kstest(drawn, scipy.stats.beta(shape[j], shape.sum() - shape[j]).cdf).pvalue > 1e-4
 
 
-def test_the_prior_of_abundances_is_learnt(rng) -> None:
-    smooth, patchy = AbundancePrior(6.0, True, rng), AbundancePrior(20.0, False, rng)
-    everywhere = rng.poisson(rng.gamma(0.3, 20.0, 4000))
-    somewhere = rng.poisson(rng.gamma(4.0, 10.0, 4000) * (rng.random(4000) < 0.35))
+@pytest.mark.parametrize("concentration", [(0.08, 0.15), (6.0, 3.0)], ids=["grains", "mixtures"])
+def test_whether_pixels_are_pure_or_mixed_is_learnt(rng, concentration) -> None:
+    prior = AbundancePrior(8.0, 2, rng)
+    counts = rng.poisson(rng.gamma(4.0, 10.0, (3000, 1)) * rng.dirichlet(concentration, 3000)).astype(float)
     found = []
-    for _ in range(300):
-        shape, rate = smooth.given(everywhere)
-        patchy.given(somewhere)
-        found.append([shape[0], shape[0] / rate[0], *np.exp(patchy.parameters[1]), patchy.share[1]])
-    mean = np.mean(found[100:], axis=0)
-    assert mean[:2] == pytest.approx([0.3, 6], rel=0.15)
-    assert mean[2:] == pytest.approx([4, 0.1, 0.35], rel=0.15)
+    for _ in range(400):
+        prior.learn(counts)
+        found.append([*prior.thickness, *prior.concentration])
+    assert np.mean(found[200:], axis=0) == pytest.approx([4, 0.1, *concentration], rel=0.15)
 
 
 def test_normal_distributions_are_cut_at_zero(rng) -> None:
@@ -141,9 +206,9 @@ def test_values_with_a_known_spectrum_have_their_least_squares_error(rng) -> Non
 
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     inside, errors, widths = [], [], []
-    for seed in range(2):
+    for seed, shared in enumerate((0.0, 0.7)):
         rng = np.random.default_rng(seed)
-        spectra, truth = specimen(rng)
+        spectra, truth = specimen(rng, shared=shared)
         counts = rng.poisson(np.tensordot(np.moveaxis(truth, 0, -1), spectra, 1))
         found = spectral.unmix(SparseSI.from_dense(counts), 3, method="blu", smoothing_px=0)
         order = _like(found.spectra, spectra)

@@ -50,6 +50,38 @@ def deal_to_components(rng, offset, channel, count, abundances, spectra, by_pixe
 
 
 @njit(cache=True, nogil=True)
+def deal_again(rng, offset, channel, count, label, concentration, spectra, by_pixel, by_channel):
+    """Draw the component of each count anew, one after the other, given those of all other counts of its pixel.
+
+    The shares of a pixel are integrated out: with Dirichlet distributed shares, component k has the probability
+    ``(concentration[k] + by_pixel[i, k]) * spectra[j, k]`` over the sum of all, the count itself not counted. Rows are
+    compressed as above; ``label`` holds the component of each count, in their order. It and ``by_pixel`` (rows, n) are
+    what the last call left, and are brought up to date; ``by_channel`` (energy, n) is filled.
+    """
+    n = spectra.shape[1]
+    cumulative = np.empty(n)
+    by_channel[:] = 0.0
+    t = 0
+    for i in range(by_pixel.shape[0]):
+        for at in range(offset[i], offset[i + 1]):
+            j = channel[at]
+            for _ in range(count[at]):
+                by_pixel[i, label[t]] -= 1.0
+                rate = 0.0
+                for k in range(n):
+                    rate += (concentration[k] + by_pixel[i, k]) * spectra[j, k]
+                    cumulative[k] = rate
+                level = rng.random() * rate
+                k = 0
+                while k < n - 1 and level >= cumulative[k]:
+                    k += 1
+                label[t] = k
+                by_pixel[i, k] += 1.0
+                by_channel[j, k] += 1.0
+                t += 1
+
+
+@njit(cache=True, nogil=True)
 def deal_to_sources(rng, counts, label, place, step, weight, sources, by_source):
     """Draw the source of each count of a blurred map; add the counts up by source (rows, n).
 

@@ -7,32 +7,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from esteemcore.spectral.methods._abundance_prior import AbundancePrior
-from esteemcore.spectral.methods._blu_kernels import deal_to_components, deal_to_sources
+from esteemcore.spectral.methods._abundance_prior import LEAST, AbundancePrior
+from esteemcore.spectral.methods._blu_kernels import deal_again, deal_to_components, deal_to_sources
 from esteemcore.spectral.methods._sieve import TRUNCATE, Sieve
 
 JEFFREYS = 0.5
 """Counts that the prior adds to each channel of each spectrum."""
-
-LEAST = 1e-200
 
 
 class PoissonChain:
     """Gibbs sampler of the factors of counts.
 
     The mean of the counts is ``H W^T``, with spectra ``W`` of unit sum and abundances ``H = S G``, sources blurred by
-    the sieve, each blurred source of the same sum as the source. Each sweep draws the component, and the source, of
-    every count; given these, all else is conjugate [1]_. The abundances of a component are next to nothing in a share
-    of the pixels and Gamma distributed in the others, or Gamma distributed in all if maps are blurred; share, shape and
-    rate are learnt (the latter two by Metropolis steps, the abundances integrated out). Each spectrum is Dirichlet
-    distributed, with Jeffreys' prior of half a count per channel. Thickness is free: abundances of a pixel sum to what
-    they sum to.
+    the sieve, each blurred source of the same sum as the source. The sum of the sources of a pixel is Gamma
+    distributed, their shares are Dirichlet distributed, and the parameters are learnt (`AbundancePrior`). Each spectrum
+    is Dirichlet distributed, with Jeffreys' prior of half a count per channel. Thickness is free: abundances of a pixel
+    sum to what they sum to.
+
+    Each sweep draws the component of every count; given these, all else is conjugate [1]_. Without a blur the shares
+    are integrated out while counts are dealt [2]_: pixels become pure, and mixed again, in few sweeps. With a blur the
+    source of every count is drawn too, given the abundances.
 
     Parameters
     ----------
     counts : scipy.sparse.csr_array of int64, shape (rows, energy)
     abundances, spectra : ndarray, shapes (rows, n) and (energy, n)
-        Start.
+        Start; without a blur, each pixel starts as pure, of what it has most of.
     sieve : Sieve
         Its blur of maps, and how many spectra are fixed.
     rng : numpy.random.Generator
@@ -40,6 +40,7 @@ class PoissonChain:
     References
     ----------
     .. [1] A. T. Cemgil, Comput. Intell. Neurosci. 2009, 785152 (2009).
+    .. [2] T. L. Griffiths, M. Steyvers, Proc. Natl. Acad. Sci. 101, 5228 (2004).
     """
 
     def __init__(
@@ -58,37 +59,37 @@ class PoissonChain:
         self._reach = sieve.of_maps(np.ones((len(self._sources), 1)))
         self._blur = _neighbours(sieve) if sieve.pixels else None
         self.abundances = self._blurred()
-        self._prior = [
-            AbundancePrior(max(float(mean), LEAST), sieve.pixels > 0, rng) for mean in self._sources.mean(axis=0)
-        ]
+        self._prior = AbundancePrior(float(self._sources.sum(axis=1).mean()), self._sources.shape[1], rng)
+        if self._blur is None:
+            most, total = self._sources.argmax(axis=1), np.asarray(counts.sum(axis=1)).ravel()
+            self._label = np.repeat(most.astype(np.int16), total)
+            self._by_pixel = total[:, None] * np.eye(self._sources.shape[1])[most]
 
     def sweep(self) -> None:
         """Draw everything once."""
-        deal_to_components(
-            self._rng, self._counts.indptr, self._counts.indices, self._counts.data, self.abundances, self.spectra,
-            self._by_pixel, self._by_channel,
-        )  # fmt: skip
-        drawn = self._by_pixel
-        if self._blur is not None:
-            weighted = self._sources / self._reach
-            deal_to_sources(self._rng, self._by_pixel, *self._blur, weighted, self._by_source)
+        entries = self._counts.indptr, self._counts.indices, self._counts.data
+        if self._blur is None:
+            deal_again(
+                self._rng, *entries, self._label, self._prior.concentration, self.spectra,
+                self._by_pixel, self._by_channel,
+            )  # fmt: skip
+            drawn = self._by_pixel
+        else:
+            deal_to_components(
+                self._rng, *entries, self.abundances, self.spectra, self._by_pixel, self._by_channel,
+            )  # fmt: skip
+            deal_to_sources(self._rng, self._by_pixel, *self._blur, self._sources / self._reach, self._by_source)
             drawn = self._by_source
-        for k, prior in enumerate(self._prior):
-            shape, rate = prior.given(drawn[:, k].astype(np.int64))
-            self._sources[:, k] = _gamma(self._rng, shape + drawn[:, k]) / (1 + rate)
+        self._prior.learn(drawn)
+        self._sources = self._prior.draw(drawn)
         self.abundances = self._blurred()
         fixed = self._sieve.fixed
         if fixed < self.spectra.shape[1]:
-            free = _gamma(self._rng, JEFFREYS + self._by_channel[:, fixed:])
+            free = np.maximum(self._rng.standard_gamma(JEFFREYS + self._by_channel[:, fixed:]), LEAST)
             self.spectra[:, fixed:] = free / free.sum(axis=0)
 
     def _blurred(self) -> NDArray[np.float64]:
         return np.ascontiguousarray(self._sieve.of_maps(self._sources / self._reach))
-
-
-def _gamma(rng: np.random.Generator, shape: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Draw from Gamma distributions of rate 1; no value is exactly zero, which the chain could not leave."""
-    return np.maximum(rng.standard_gamma(shape), LEAST)
 
 
 def _neighbours(
