@@ -10,7 +10,7 @@ from esteemcore.multiframe.frame_values import VISIT_ORDER, UnsavedFrame, sum_su
 from esteemcore.multiframe.learnt_times import LearntTimes
 from esteemcore.multiframe.live_series import LiveSeries
 from esteemcore.multiframe.live_signals import LiveSignals
-from esteemcore.multiframe.live_state import ComponentCount, LiveState
+from esteemcore.multiframe.live_state import ComponentCount, FormingComponents, LiveState
 from esteemcore.multiframe.maps import ElementMap, MeasuredMap, measure_maps
 from esteemcore.multiframe.merge import MergedAreas, merge_areas
 from esteemcore.multiframe.merged import save_merged
@@ -43,6 +43,7 @@ __all__ = [
     "DriftCompensation",
     "ElementMap",
     "EnergySettings",
+    "FormingComponents",
     "FrameOrder",
     "FrameRequest",
     "LearntTimes",

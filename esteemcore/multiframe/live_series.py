@@ -17,7 +17,7 @@ from esteemcore import register
 from esteemcore._core.errors import ParameterError
 from esteemcore.events import SparseSI
 from esteemcore.multiframe.acquire import AcquiredFrame
-from esteemcore.multiframe.live_state import ComponentCount, LiveState
+from esteemcore.multiframe.live_state import ComponentCount, FormingComponents, LiveState
 from esteemcore.multiframe.maps import ElementMap, check_windows, checked_maps
 from esteemcore.multiframe.plan import SeriesPlan
 from esteemcore.multiframe.stop_conditions import StopConditions
@@ -55,6 +55,8 @@ class LiveSeries:
     background : bool
         Count components in a thread of its own, so that the next frame does not wait for it; the number is in the state
         a frame or so later. Otherwise the same frames always give the same states.
+    forming : bool
+        Show the spectra and maps of the components that are surely there as well, each time that they are counted.
 
     Raises
     ------
@@ -94,6 +96,7 @@ class LiveSeries:
         *,
         variance: bool | str = True,
         background: bool = True,
+        forming: bool = False,
     ) -> None:
         self.plan, self.image, self.spectra = plan, image, spectra
         self.maps, self.stop = checked_maps(maps), stop or StopConditions()
@@ -108,7 +111,7 @@ class LiveSeries:
         check_windows(self.maps, energies)
         self.model = "scanline" if plan.settings.order in ("raster", "serpentine") else "rigid"
         self._alignment = register.LiveAlignment(shape, self.model)
-        self._sums = RunningSums(shape, channels, energies, self.maps, upsample, variance, components)
+        self._sums = RunningSums(shape, channels, energies, self.maps, upsample, variance, components, forming=forming)
         self._dose = plan.figures.dose_per_frame
         self._lock = threading.Lock()
         self._reasons: list[str] = []
@@ -119,7 +122,8 @@ class LiveSeries:
         self._counts = 0.0
         self._clock = _Clock()
         self._worker = ThreadPoolExecutor(1, "esteem components") if background and self._sums.meter else None
-        self._counting: Future[ComponentCount] | None = None
+        self._counting: Future[tuple[ComponentCount, FormingComponents | None]] | None = None
+        self._forming: FormingComponents | None = None
         self._state = self._snapshot("", "")
 
     @property
@@ -215,16 +219,21 @@ class LiveSeries:
     def _count(self) -> None:
         """Count components where it is due; take over what the thread has found."""
         if self._counting is not None and self._counting.done():
-            self._sums.counted.append(self._counting.result())
+            self._known(*self._counting.result())
             self._counting = None
         if self._counting is not None or not self._sums.count_due():
             return
         if self._worker is None:
-            self._sums.counted.append(self._sums.count())
+            self._known(*_counted(self._sums, self._forming))
             return
         frozen = copy.copy(self._sums)
         frozen.meter = copy.deepcopy(self._sums.meter)
-        self._counting = self._worker.submit(frozen.count)
+        self._counting = self._worker.submit(_counted, frozen, self._forming)
+
+    def _known(self, count: ComponentCount, forming: FormingComponents | None) -> None:
+        """Take over what a look at the components has found."""
+        self._sums.counted.append(count)
+        self._forming = forming or self._forming
 
     def finish(self) -> LiveState:
         """Wait for what is counted in the background, and count once more if frames came since; return the state.
@@ -240,9 +249,9 @@ class LiveSeries:
             try:
                 counting, self._counting = self._counting, None
                 if counting is not None:
-                    self._sums.counted.append(counting.result())
+                    self._known(*counting.result())
                 if self._sums.count_due(last=True):
-                    self._sums.counted.append(self._sums.count())
+                    self._known(*_counted(self._sums, self._forming))
                 self._sums.look(last=True)
                 self._state = self._snapshot(self._asked() if self._reasons else "", "")
             except Exception as error:
@@ -254,7 +263,7 @@ class LiveSeries:
         if not self._sums.frames:
             return
         self._sums.begin()
-        self._counting = None
+        self._counting = self._forming = None
         self._counts = 0.0
         self._reasons = [reason or "it does not fit the frames that came after it" for reason in self._reasons]
         self._drift = [(np.nan, np.nan)] * len(self._drift)
@@ -308,6 +317,7 @@ class LiveSeries:
             maps=dict(sums.found),
             snr=tables,
             components=tuple(sums.counted),
+            forming=self._forming,
             counts=self._counts,
             enough=enough,
             error=error,
@@ -357,6 +367,12 @@ class _Clock:
                 self._interval = now - self._last
         self._last = now
         return now
+
+
+def _counted(sums: RunningSums, before: FormingComponents | None) -> tuple[ComponentCount, FormingComponents | None]:
+    """Return how many components there are, and those that are sure."""
+    count = sums.count()
+    return count, sums.form(count, before)
 
 
 def _total(spectra: Any) -> float:

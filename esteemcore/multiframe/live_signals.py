@@ -38,7 +38,7 @@ class LiveSignals:
         When it is enough.
     components : bool
         Count components in the first signal, see `LiveSeries`.
-    background : bool
+    background, forming : bool
         See `LiveSeries`.
 
     Attributes
@@ -83,6 +83,7 @@ class LiveSignals:
         components: bool = True,
         *,
         background: bool = True,
+        forming: bool = False,
     ) -> None:
         wanted, stop = dict(maps or {}), stop or StopConditions()
         unknown = [name for name in wanted if name not in spectra]
@@ -108,6 +109,7 @@ class LiveSignals:
                 stop=None if number else limits,
                 components=components and not number,
                 background=background,
+                forming=forming and not number,
             )
             for number, name in enumerate(self.spectra or (None,))
         }

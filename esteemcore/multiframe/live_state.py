@@ -49,6 +49,31 @@ class ComponentCount:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class FormingComponents:
+    """The components that are surely there at one dose.
+
+    Attributes
+    ----------
+    dose : float
+        Dose of the summed frames in e/Å².
+    frames : int
+        Frames that were summed.
+    spectra : ndarray of float64, shape (n, energy)
+        Magnitudes of each sum to 1; in the same order from look to look, new ones last.
+    abundances : ndarray of float64, shape (n, y, x)
+        Mean counts of a frame in a pixel; NaN where none was.
+    pixels : int
+        Pixels of a frame along one side of one of the maps.
+    """
+
+    dose: float
+    frames: int
+    spectra: NDArray[np.float64]
+    abundances: NDArray[np.float64]
+    pixels: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class LiveState:
     """A snapshot of `LiveSeries`. Arrays are copies and read-only; doses in e/Å².
 
@@ -76,6 +101,8 @@ class LiveState:
         One for each look.
     seconds : ndarray of float64, shape (n,)
         What the analysis of each frame took, in s.
+    forming : FormingComponents or None
+        Of the last look that was sure of two or more, if they were asked for.
     counts : float
         Counts of the spectra that are in the sum.
     enough : str
@@ -96,6 +123,7 @@ class LiveState:
     snr: dict[str, NDArray[np.float64]]
     components: tuple[ComponentCount, ...]
     seconds: NDArray[np.float64]
+    forming: FormingComponents | None = None
     counts: float = 0.0
     enough: str = ""
     error: str = ""

@@ -12,13 +12,17 @@ from numpy.typing import ArrayLike, NDArray
 from esteemcore import register, spectral
 from esteemcore._core.errors import CalibrationError, ParameterError
 from esteemcore.events import SparseSI
-from esteemcore.multiframe.live_state import ComponentCount
+from esteemcore.multiframe.live_state import ComponentCount, FormingComponents
 from esteemcore.multiframe.maps import ElementMap, MeasuredMap, measure_maps
 
 LOOK_STEP = 1.15
 """The dose grows by this factor from one look at the components to the next; 1.15 is 14 looks per decade or so."""
 LOOK_BYTES = 2**28
 """Sums up to this size are looked at with every frame, larger ones at the steps of `LOOK_STEP`."""
+
+
+MOST = 12
+"""Components that are looked for."""
 
 
 class RunningSums:
@@ -40,6 +44,8 @@ class RunningSums:
         Whether components are counted.
     drop_px : float
         See `esteemcore.register.Accumulator`.
+    forming : bool
+        Whether the components are shown besides; this needs ``components``.
     """
 
     def __init__(
@@ -52,10 +58,11 @@ class RunningSums:
         variance: bool | str = True,
         components: bool = True,
         drop_px: float = 1.0,
+        forming: bool = False,
     ) -> None:
         self.shape, self.channels, self.energy_ev, self.maps = shape, channels, energy_ev, tuple(maps)
         self._settings = {"upsample": upsample, "drop_px": drop_px}
-        self._variance, self._components = variance, components
+        self._variance, self._components, self._forming = variance, components, forming
         self._seen = _channels_of(self.maps, energy_ev)
         self.begin()
 
@@ -70,7 +77,7 @@ class RunningSums:
                 self.shape, self.channels, variance=self._variance, **self._settings  # type: ignore[arg-type]
             )  # fmt: skip
             if self._components:
-                self.meter = spectral.ComponentMeter(self.shape, self.channels)
+                self.meter = spectral.ComponentMeter(self.shape, self.channels, keep_channels=self._forming)
         self.dose, self.frames = 0.0, 0
         self.per_sample: dict[str, float] = {}
         self.found: dict[str, MeasuredMap] = {}
@@ -122,8 +129,22 @@ class RunningSums:
         """Return how many components there are now; the caller appends it to ``counted``."""
         if self.meter is None:
             raise ParameterError("components are not counted; there are no spectra")
-        rank = self.meter.rank()
+        rank = self.meter.rank(MOST)
         return ComponentCount(self.dose, self.frames, rank.n, rank.reason, rank.at_least)
+
+    def form(self, count: ComponentCount, before: FormingComponents | None) -> FormingComponents | None:
+        """Return the components that are surely there, in the order of those of before.
+
+        None where there are less than two, or as many as were looked for, which may be any number.
+        """
+        if self.meter is None or not self._forming or count.sure < 2 or (count.n is None and count.sure >= MOST):
+            return None
+        found = self.meter.components(count.sure, None if before is None else before.spectra)
+        if found.note:
+            return None
+        for array in (found.spectra, found.abundances):
+            array.setflags(write=False)
+        return FormingComponents(count.dose, count.frames, found.spectra, found.abundances, self.meter.bins[0])
 
     def measure(self, total: register.Accumulated, region: NDArray[np.bool_] | None = None) -> None:
         """Measure the maps in a sum of all frames so far, of all channels or of those that the maps need."""

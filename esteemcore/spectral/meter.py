@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
 from esteemcore.events import SparseSI
+from esteemcore.spectral.binned_sums import BinnedSum
+from esteemcore.spectral.meter_components import components_of
+from esteemcore.spectral.online import OnlineComponents
 from esteemcore.spectral.rank import Rank, estimate_rank
 
 MOST_CHANNELS = 256
@@ -19,6 +22,9 @@ MOST_CHANNELS = 256
 
 LEAST_SIDE = 48
 """Pixels are binned 2 x 2 where the image keeps so many along its shorter side."""
+
+BLOCKS = 1024
+"""Blocks in which every channel is kept, about."""
 
 
 class ComponentMeter:
@@ -36,6 +42,8 @@ class ComponentMeter:
         Energy channels of a frame.
     pixels : int, optional
         Side of the bins in pixels. Default: 2 for images of at least 96 pixels, else 1.
+    keep_channels : bool
+        Keep a second sum, of every channel and about `BLOCKS` blocks of bins, from which `components` has its spectra.
 
     Examples
     --------
@@ -48,18 +56,30 @@ class ComponentMeter:
     ...     meter.add(rng.poisson(rate))
     >>> meter.rank().n
     2
+
+    With ``keep_channels=True`` the components themselves form:
+
+    >>> meter = spectral.ComponentMeter((40, 40), 60, keep_channels=True)
+    >>> meter.add(rng.poisson(10 * rate))
+    >>> forming = meter.components(2)
+    >>> forming.spectra.shape, forming.abundances.shape
+    ((2, 60), (2, 40, 40))
     """
 
-    def __init__(self, shape: Sequence[int], channels: int, pixels: int | None = None) -> None:
+    def __init__(
+        self, shape: Sequence[int], channels: int, pixels: int | None = None, *, keep_channels: bool = False
+    ) -> None:
         self.shape = checks.shape_2d("shape", shape)
         self.channels = checks.integer("channels", channels, minimum=1)
         if pixels is None:
             pixels = 2 if min(self.shape) >= 2 * LEAST_SIDE else 1
         self.bins = checks.integer("pixels", pixels, minimum=1), math.ceil(self.channels / MOST_CHANNELS)
         self.frames = 0
-        size = (-(-self.shape[0] // self.bins[0]), -(-self.shape[1] // self.bins[0]))
-        self._sum = np.zeros((*size, -(-self.channels // self.bins[1])))
-        self._visits = np.zeros(size)
+        self._coarse = BinnedSum(self.shape, self.channels, *self.bins)
+        self._fine: BinnedSum | None = None
+        if keep_channels:
+            side = max(1, math.ceil(math.sqrt(self._coarse.visits.size / BLOCKS)))
+            self._fine = BinnedSum(self.shape, self.channels, side * self.bins[0], 1)
 
     def add(self, frame: Any, shift: ArrayLike = (0.0, 0.0), energy_shift_channels: float = 0.0) -> None:
         """Add a frame.
@@ -86,46 +106,12 @@ class ComponentMeter:
         if moved.shape != (2,) or not np.isfinite(moved).all():
             raise ParameterError(f"shift is {shift!r}; expected two finite numbers (dy, dx) in px")
         energy = round(checks.finite("energy_shift_channels", energy_shift_channels))
-        rows, columns = (self._bins(n, round(float(by)), self.bins[0]) for n, by in zip(self.shape, moved, strict=True))
-        channels = self._bins(self.channels, energy, self.bins[1])
-        if isinstance(frame, SparseSI):
-            self._add_events(frame, rows, columns, channels)
-        else:
-            self._add_dense(np.asarray(frame), rows, columns, channels)
-        inside = np.outer(rows >= 0, columns >= 0)
-        places = np.add.outer(rows * self._sum.shape[1], columns)[inside]
-        self._visits += np.bincount(places, minlength=self._visits.size).reshape(self._visits.shape)
+        pixels = round(float(moved[0])), round(float(moved[1]))
+        values = frame if isinstance(frame, SparseSI) else np.asarray(frame)
+        self._coarse.add(values, pixels, energy)
+        if self._fine is not None:
+            self._fine.add(values, pixels, energy)
         self.frames += 1
-
-    def _bins(self, n: int, shift: int, width: int) -> NDArray[np.int64]:
-        """Return the bin of each index, -1 where it lies outside."""
-        moved = np.arange(n) + shift
-        found: NDArray[np.int64] = np.where((moved >= 0) & (moved < n), moved // width, -1)
-        return found
-
-    def _add_events(self, frame: SparseSI, rows: Any, columns: Any, channels: Any) -> None:
-        place = np.add.outer(rows * self._sum.shape[1], columns)
-        place[rows < 0], place[:, columns < 0] = -1, -1
-        entry = np.repeat(place.reshape(-1), np.diff(frame.offset))
-        channel = channels[frame.channel]
-        kept = (entry >= 0) & (channel >= 0)
-        index = entry[kept] * self._sum.shape[2] + channel[kept]
-        np.add.at(self._sum.reshape(-1), index, frame.count[kept])
-
-    def _add_dense(self, frame: NDArray[Any], rows: Any, columns: Any, channels: Any) -> None:
-        target, values = [], frame
-        for axis, bins in ((2, channels), (1, columns), (0, rows)):
-            inside = np.flatnonzero(bins >= 0)
-            if not inside.size:
-                return
-            part = slice(int(inside[0]), int(inside[-1]) + 1)
-            values = values[(slice(None),) * axis + (part,)]
-            labels, starts = np.unique(bins[part], return_index=True)
-            values = np.add.reduceat(values, starts, axis=axis, dtype=np.float64)
-            target.append(slice(int(labels[0]), int(labels[-1]) + 1))
-        if not np.isfinite(values).all():
-            raise ParameterError("the frame holds NaN or infinite values")
-        self._sum[target[2], target[1], target[0]] += values
 
     def rank(self, max_components: int = 12, seed: int = 0) -> Rank:
         """Return how many components stand above the noise of all frames so far, see `estimate_rank`.
@@ -134,5 +120,40 @@ class ComponentMeter:
         """
         if not self.frames:
             raise ParameterError("no frame was added yet")
-        whole = self._visits >= 0.999 * self._visits.max()
-        return estimate_rank(self._sum, mask=whole, max_components=max_components, seed=seed)
+        visits = self._coarse.visits
+        whole = visits >= 0.999 * visits.max()
+        return estimate_rank(self._coarse.total, mask=whole, max_components=max_components, seed=seed)
+
+    def components(self, n_components: int, like: ArrayLike | None = None, seed: int = 0) -> OnlineComponents:
+        """Return spectra and maps of the components of all frames so far.
+
+        The maps are those of `unmix` in the bins, by the method that suits the counts. Given the maps, each channel of
+        the spectra is found in a second sum that keeps every channel of larger blocks: the most likely one of counts
+        that are few, that of the least squares otherwise.
+
+        Parameters
+        ----------
+        n_components : int
+        like : array_like, shape (k, energy), optional
+            Spectra of an earlier look: those that are most like them come first, in the same order. Default: by falling
+            amounts.
+        seed : int
+
+        Returns
+        -------
+        OnlineComponents
+            Magnitudes of a spectrum sum to 1. Abundances, shape (n, y, x), are the mean counts of a frame in a pixel of
+            the bin, `bins` says how large it is.
+
+        Raises
+        ------
+        ParameterError
+            If the meter was not told to keep the channels, or `like` has other channels.
+        """
+        if self._fine is None:
+            raise ParameterError("the meter keeps no spectra of every channel; make it with keep_channels=True")
+        n = checks.integer("n_components", n_components, minimum=1)
+        before = None if like is None else np.asarray(like, np.float64)
+        if before is not None and (before.ndim != 2 or before.shape[1] != self.channels):
+            raise ParameterError(f"like has shape {before.shape}; expected (k, {self.channels}), one spectrum per row")
+        return components_of(self._coarse, self._fine, n, before, seed)

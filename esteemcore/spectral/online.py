@@ -12,8 +12,7 @@ from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
 from esteemcore._core.provenance import Provenance, digest, record
 from esteemcore.lowrank import noise_weights
-from esteemcore.spectral.methods import Problem
-from esteemcore.spectral.methods._line_width import deblurred, line_width
+from esteemcore.spectral.online_spectra import least_squares, most_likely, problem_of
 from esteemcore.spectral.online_sums import SpectrumSums
 from esteemcore.spectral.pca import LEAST_COUNTS, pca
 from esteemcore.spectral.unmix import solve
@@ -27,8 +26,8 @@ class OnlineComponents:
     Attributes
     ----------
     spectra : ndarray of float64, shape (n, energy)
-        `OnlineNmf`: of unit sum. `OnlinePca`: of unit length after weighting, in the units of the data. NaN as long as
-        there are too few counts.
+        `OnlineNmf`: of unit sum. `ComponentMeter`: magnitudes of unit sum. `OnlinePca`: of unit length after weighting,
+        in the units of the data. NaN as long as there are too few counts.
     abundances : ndarray of float64, shape (n, y, x)
         Amount of each component in a spectrum, the mean over the visits of a position; NaN where there was none.
     visits : ndarray, shape (y, x)
@@ -100,19 +99,15 @@ class OnlineNmf(SpectrumSums):
             return _nothing(self, state, "there are fewer pixels or channels with counts than components", made)
         try:
             coarse = solve(
-                _problem(pixels, seen.reshape(spec.scan_shape), self.n_components, self.seed, self.smoothing_px), "nmf"
+                problem_of(pixels, seen.reshape(spec.scan_shape), self.n_components, self.seed, self.smoothing_px),
+                "nmf",
             )
             maps = np.zeros((spec.positions, self.n_components))
             maps[seen] = coarse.abundances
-            known = np.maximum(self.by_block(spec, maps), 1e-9 * max(float(maps.sum()), 1e-300))
-            channels = np.maximum(state["channels"], 0).astype(np.float64).T
-            row = np.ones((1, len(channels)), np.bool_)
-            fine = solve(_problem(channels, row, self.n_components, self.seed, 0.0, known=known.T), "nmf")
+            channels = np.maximum(state["channels"], 0).astype(np.float64)
+            spectra = most_likely(channels, self.by_block(spec, maps), self.seed)
         except ParameterError as error:
             return _nothing(self, state, f"{error}", made)
-        width = line_width(fine.abundances, channels.sum(axis=1), 0, np.random.default_rng((self.seed, 0, 1)))
-        spectra = deblurred(fine.abundances, width).T
-        spectra = spectra / np.maximum(spectra.sum(axis=1, keepdims=True), 1e-300)
         return _shown(state, spectra, maps, made)
 
 
@@ -149,27 +144,7 @@ class OnlinePca(SpectrumSums):
         blocks = self.by_block(spec, maps)
         counts = np.maximum(state["channels"], 0).astype(np.float64)
         weight, _ = noise_weights(counts, least_counts=LEAST_COUNTS)
-        spectra = np.linalg.lstsq(blocks * weight[:, None], counts * weight[:, None], rcond=1e-9)[0]
-        return _shown(state, spectra, maps, made)
-
-
-def _problem(
-    counts: NDArray[np.float64],
-    mask: NDArray[np.bool_],
-    n: int,
-    seed: int,
-    smoothing_px: float,
-    known: NDArray[np.float64] | None = None,
-) -> Problem:
-    """Return the problem of counts (rows, channels) that are given as an array."""
-    import scipy.sparse
-
-    row, channel = noise_weights(counts, least_counts=LEAST_COUNTS)
-    return Problem(
-        matrix=scipy.sparse.csr_array(counts), mask=mask, n=n, noise="poisson", gain=1.0, readout_sigma=0.0,
-        row_weights=row, channel_weights=channel, seed=seed, smoothing_px=smoothing_px, known=known,
-        restarts=None if known is None else 1,
-    )  # fmt: skip
+        return _shown(state, least_squares(counts, blocks, weight), maps, made)
 
 
 def _shown(state: Sums, spectra: NDArray[np.float64], maps: NDArray[np.float64], made: Provenance) -> OnlineComponents:

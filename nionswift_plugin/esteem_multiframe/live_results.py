@@ -14,7 +14,7 @@ from nion.utils import Model
 
 from esteemcore import multiframe, register
 from esteemcore.errors import EsteemError, ParameterError
-from nionswift_plugin.esteem_multiframe import live_curves, survey
+from nionswift_plugin.esteem_multiframe import live_components, live_curves, survey
 from nionswift_plugin.esteem_multiframe.pace import Pace
 from nionswift_plugin.esteem_multiframe.ranges import Kept
 from nionswift_plugin.esteem_scan import binding
@@ -79,6 +79,7 @@ class LiveResults:
         self._region: multiframe.Region | None = None
         self._pace = Pace()
         self._totals: dict[str, register.Accumulated] = {}
+        self._formed: multiframe.FormingComponents | None = None
 
     @property
     def state(self) -> multiframe.LiveState | None:
@@ -125,7 +126,7 @@ class LiveResults:
             raise ParameterError("a signal-to-noise ratio is asked for, but no map; type one, as in Ti:455-475:380-450")
 
         def make() -> multiframe.LiveSignals:
-            return multiframe.LiveSignals(plan, image, spectra, maps, stop)
+            return multiframe.LiveSignals(plan, image, spectra, maps, stop, forming=True)
 
         try:
             first = make()
@@ -242,6 +243,12 @@ class LiveResults:
         self._put("Drift", live_curves.by_frame(away, "nm", metadata))
         if state.components:
             self._put("Components against dose", live_curves.components(state, metadata))
+        if state.forming is not None and state.forming is not self._formed and self._live is not None:
+            axes = self._live.plan.signals[self._live.spectra[0]].axes
+            energy = None if axes is None else axes[-1]
+            for title, xdata in live_components.shown(state.forming, energy, step_nm, metadata).items():
+                self._put(title, xdata)
+            self._formed = state.forming
         for name, found in state.maps.items():
             entry = {**metadata[binding.KEY], "map": name, "snr": found.snr}
             self._put(f"Map {name}", binding.to_xdata(found.data, step, "counts", {binding.KEY: entry}))

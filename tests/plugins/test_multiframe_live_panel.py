@@ -84,6 +84,18 @@ def test_maps_snr_and_components_are_shown_against_dose(bench: Bench, monkeypatc
         counts = live.items["Components against dose"].xdata
         assert counts.data[-1] == state.components[-1].sure
         assert counts.intensity_calibration.units == "components"
+        forming = state.forming
+        assert forming.frames == 3
+        np.testing.assert_array_equal(data(bench, "Spectra of components"), forming.spectra.astype(np.float32))
+        np.testing.assert_array_equal(data(bench, "Maps of components"), forming.abundances.astype(np.float32))
+        spectra, maps = (live.items[f"{what} of components"].xdata for what in ("Spectra", "Maps"))
+        assert spectra.is_sequence
+        assert maps.is_sequence
+        assert spectra.dimensional_calibrations[1].units == "eV"
+        assert spectra.dimensional_calibrations[1].convert_to_calibrated_value(5) == energy.coordinates[5]
+        assert [one.units for one in maps.dimensional_calibrations[1:]] == ["nm", "nm"]
+        assert maps.dimensional_calibrations[1].scale * maps.data_shape[1] == pytest.approx(1.6)
+        assert maps.metadata["esteem"]["components"] == len(forming.spectra) == state.components[-1].sure
 
 
 def test_drift_tube_steps_are_undone_in_the_sum(bench: Bench) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from known_spectra import rates
+from known_spectra import angles, phases, rates, regions
 
 from esteemcore import spectral
 from esteemcore.errors import ParameterError
@@ -49,8 +49,8 @@ def test_events_and_arrays_give_the_same_sums(rng) -> None:
     for shift, energy in (((0, 0), 0), ((2, -3), 5), ((-1.4, 4), -11)):
         dense.add(counts, shift, energy)
         sparse.add(SparseSI.from_dense(counts), shift, energy)
-    np.testing.assert_array_equal(dense._sum, sparse._sum)
-    np.testing.assert_array_equal(dense._visits, sparse._visits)
+    np.testing.assert_array_equal(dense._coarse.total, sparse._coarse.total)
+    np.testing.assert_array_equal(dense._coarse.visits, sparse._coarse.visits)
     assert dense.bins == (2, 3)
 
 
@@ -59,10 +59,10 @@ def test_counts_inside_are_kept_and_lie_where_the_shift_says(rng) -> None:
     frame[2, 3, 1] = 5
     meter = spectral.ComponentMeter((8, 8), 4)
     meter.add(frame, (1.2, -2.4), energy_shift_channels=1.6)
-    assert meter._sum[3, 1, 3] == 5
-    assert meter._sum.sum() == 5
+    assert meter._coarse.total[3, 1, 3] == 5
+    assert meter._coarse.total.sum() == 5
     meter.add(frame, (-3, 0))
-    assert meter._sum.sum() == 5  # it fell off
+    assert meter._coarse.total.sum() == 5  # it fell off
 
 
 def test_an_energy_drift_that_is_known_adds_no_component(rng) -> None:
@@ -74,6 +74,76 @@ def test_an_energy_drift_that_is_known_adds_no_component(rng) -> None:
     assert known.rank().n == 2
 
 
+@pytest.mark.parametrize("kind", ["counts", "camera"])
+def test_components_are_as_near_the_truth_as_those_of_the_whole_image(rng, kind) -> None:
+    """In every channel, though the maps were found in bins of three."""
+    shape, channels = (36, 32), 600
+    spectra, amounts = phases(rng, 3, channels), regions(rng, shape, 3)
+    rate = (60 if kind == "counts" else 60000) * amounts @ spectra
+    meter = spectral.ComponentMeter(shape, channels, keep_channels=True)
+    total = np.zeros((*shape, channels))
+    for _ in range(3):
+        frame = rng.poisson(rate / 3) if kind == "counts" else rng.normal(rate / 3, np.sqrt(rate / 3 + 1))
+        meter.add(SparseSI.from_dense(frame) if kind == "counts" else frame.astype(np.float32))
+        total += frame
+    found = meter.components(meter.rank().n)
+    assert found.note == ""
+    assert meter.bins == (1, 3)
+    whole = spectral.unmix(total, 3, mask=np.ones(shape, bool))
+    forming, batch = angles(found.spectra, spectra), angles(whole.spectra, spectra)
+    assert np.sqrt(np.square(forming).mean()) < 1.25 * np.sqrt(np.square(batch).mean()) + 0.02
+    np.testing.assert_allclose(np.abs(found.spectra).sum(axis=1), 1)
+    model = np.einsum("nyx,ne->yxe", found.abundances, found.spectra)
+    np.testing.assert_allclose(3 * model.sum(axis=(0, 1)).sum(), total.sum(), rtol=1e-3)
+    assert np.square(3 * model - rate).sum() < 0.1 * np.square(total - rate).sum()
+
+
+def test_maps_are_the_mean_counts_of_a_frame_in_a_pixel_wherever_one_was(rng) -> None:
+    rate = 50 * regions(rng, (100, 104), 2) @ phases(rng, 2, 80)
+    meter = spectral.ComponentMeter((100, 104), 80, keep_channels=True)
+    for shift in ((9, -20), (9, -20), (21, 0)):  # what is moved beside the common grid was not measured there
+        meter.add(rng.poisson(rate), shift)
+    found = meter.components(2)
+    total = found.abundances.sum(axis=0)
+    assert total.shape == (50, 52)
+    assert np.isnan(total[:4]).all()
+    assert np.isfinite(total[5:, :42]).all()
+    assert np.isnan(total[:10, 42:]).all()
+    assert np.isfinite(total[11:]).all()
+    first = rate[2:, :84].sum(axis=-1)  # under rows 11 on, where the third frame had none
+    assert np.nanmean(total[6:10, :42]) == pytest.approx(first[1:9, 20:].mean(), rel=0.05)
+    assert np.nanmean(total[11:]) == pytest.approx(50, rel=0.05)
+    assert (found.visits[11:, :42] == 12).all()
+
+
+def test_components_keep_their_places_from_look_to_look(rng) -> None:
+    spectra, ramp = phases(rng, 3, 90), np.linspace(0, 1, 40)
+    meter, looks = spectral.ComponentMeter((40, 40), 90, keep_channels=True), []
+    for amounts in ((50.0, 20.0), (10.0, 90.0)):
+        share = np.repeat(np.stack([ramp, 1 - ramp], axis=-1)[:, None], 40, axis=1)
+        meter.add(rng.poisson(share * amounts @ spectra[:2]))
+        looks.append(meter.components(2, looks[-1].spectra if looks else None))
+    for look in looks:
+        nearest = np.argmin([[np.square(one - true).sum() for true in spectra[:2]] for one in look.spectra], axis=1)
+        assert nearest.tolist() == [0, 1]
+    sizes = looks[1].abundances.sum(axis=(1, 2))
+    assert sizes[0] < sizes[1]  # by falling amounts it would be the other way round
+    corner = np.zeros((40, 40, 1))
+    corner[:20, :10] = 400
+    meter.add(rng.poisson(corner * spectra[2]))
+    third = meter.components(3, looks[1].spectra)
+    assert np.argmin([np.square(third.spectra[2] - true).sum() for true in spectra]) == 2
+
+
+def test_nothing_yet_is_told_and_not_made_up() -> None:
+    meter = spectral.ComponentMeter((4, 4), 8, keep_channels=True)
+    meter.add(np.zeros((4, 4, 8), np.uint8))
+    found = meter.components(2)
+    assert "all values are zero" in found.note
+    assert np.isnan(found.spectra).all()
+    assert np.isnan(found.abundances).all()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -82,7 +152,9 @@ def test_an_energy_drift_that_is_known_adds_no_component(rng) -> None:
         (lambda m: m.add(np.full((4, 4, 5), np.nan)), "NaN"),
         (lambda m: m.add(np.ones((4, 4, 5)), (np.nan, 0)), "finite"),
         (lambda m: m.add(np.ones((4, 4, 5)), 3.0), "two finite numbers"),
+        (lambda m: m.components(2), "keep_channels=True"),
         (lambda m: spectral.ComponentMeter((4, 4), 0), "channels"),
+        (lambda m: spectral.ComponentMeter((4, 4), 5, keep_channels=True).components(2, np.ones((2, 4))), "like has"),
         (lambda m: spectral.ComponentMeter((4, 4), 5, 0), "pixels"),
     ],
 )
