@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from esteemcore.diffraction._event_kernels import sum_events
+from esteemcore.diffraction._event_kernels import MOST_ELECTRONS, make_sums, score_events, sum_events
 from esteemcore.diffraction._fit_kernels import (
     AT_ONCE,
     PARAMETERS,
@@ -156,18 +156,19 @@ def _fit_places(frame, look, n_best, center_y, center_x, again, scratch, rows):
 
 
 @njit(cache=True, nogil=True)
-def _fit_found(frame, found, look, scratch, rows):
+def _fit_found(frame, found, look, inner, outer, scratch, rows):
     """Fit the disks at the best of the places with a score, the most significant first, and return their number."""
-    inner, score, place, best, guess = scratch.inner, scratch.score, scratch.place, scratch.best, scratch.guess
+    score, place, best, guess = scratch.score, scratch.place, scratch.best, scratch.guess
     columns = frame.shape[1]
     n = best_places(score, place, found, look, best)
     center_y, center_x = look.axis[0], look.axis[1]
     if n > 0 and math.isnan(center_y):
-        brightest = 0
-        for i in range(n):
-            if inner.ravel()[best[i]] > inner.ravel()[best[brightest]]:
-                brightest = i
-        center_y, center_x = float(best[brightest] // columns), float(best[brightest] % columns)
+        most = inner[best[0] // columns, best[0] % columns]
+        center_y, center_x = float(best[0] // columns), float(best[0] % columns)
+        for i in range(1, n):
+            y, x = best[i] // columns, best[i] % columns
+            if inner[y, x] > most:
+                most, center_y, center_x = inner[y, x], float(y), float(x)
     kept = 0
     for i in range(n):
         y, x = best[i] // columns, best[i] % columns
@@ -175,7 +176,7 @@ def _fit_found(frame, found, look, scratch, rows):
         if value < look.least:
             continue
         held, area = float(inner[y, x]), look.area[y, x]
-        around = float(scratch.outer[y, x]) - held
+        around = float(outer[y, x]) - held
         background = around / (area / look.share[y, x] - area)
         best[kept] = best[i]
         guess[kept, 0], guess[kept, 1] = y, x
@@ -201,7 +202,7 @@ def _find_in_frame(frame, look, scratch, rows):
     sum_columns(frame, look.pad, scratch.prefix)
     sum_disks(scratch.prefix, look.pad, look.inner_span, scratch.inner)
     found = score_sums(scratch.prefix, look, scratch.inner, scratch.outer, scratch.score, scratch.place)
-    return _fit_found(frame, found, look, scratch, rows)
+    return _fit_found(frame, found, look, scratch.inner, scratch.outer, scratch, rows)
 
 
 @njit(cache=True, nogil=True)
@@ -266,23 +267,26 @@ def find_in_frames(frames, look, zero, known, first, number, rows):
 def find_in_events(offset, pixel, count, ky, kx, look, known, first, number, rows):
     """Do the same from the electrons of frames, which are spread out one frame after the other and taken back."""
     scratch = make_scratch(ky, kx, np.int32(0), look)
+    inner, outer = make_sums(ky, kx, look)
+    where = np.empty(ky * kx, np.int64)
     frame, valid = np.zeros((ky, kx), np.int32), look.valid.ravel()
-    runs = np.zeros((ky + 2 * look.pad, kx + 2 * look.pad), np.int32)
-    few = int(FEW * ky * kx)
-    flat = frame.reshape(ky * kx)
+    most = int(FEW * ky * kx)
+    flat = frame.ravel()
     at = 0
     for f in range(offset.shape[0] - 1):
-        mine = slice(offset[f], offset[f + 1])
+        mine, electrons = slice(offset[f], offset[f + 1]), 0
         for e in range(offset[f], offset[f + 1]):
             if valid[pixel[e]]:
                 flat[pixel[e]] += count[e]
+                electrons += int(count[e])
         if first[f, 0] >= 0:
             number[f] = _fit_again(frame, look, known[first[f, 0] : first[f, 1]], scratch, rows[at:])
-        elif offset[f + 1] - offset[f] <= few:
-            sum_events(pixel[mine], count[mine], look, runs, scratch.inner)
-            sum_columns(frame, look.pad, scratch.prefix)
-            found = score_sums(scratch.prefix, look, scratch.inner, scratch.outer, scratch.score, scratch.place)
-            number[f] = _fit_found(frame, found, look, scratch, rows[at:])
+        elif offset[f + 1] - offset[f] <= most and electrons <= MOST_ELECTRONS:
+            sum_events(pixel[mine], count[mine], look.valid, inner, outer)
+            found = score_events(inner, outer, look, scratch.score, scratch.place, where)
+            number[f] = _fit_found(frame, found, look, inner.inside, outer.inside, scratch, rows[at:])
+            inner.padded[:] = 0
+            outer.padded[:] = 0
         else:
             number[f] = _find_in_frame(frame, look, scratch, rows[at:])
         at += number[f]

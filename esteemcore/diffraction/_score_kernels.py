@@ -98,6 +98,19 @@ def significance(inner, outer, share, log_share, log_rest, speckle, logs):
 
 
 @njit(cache=True, nogil=True)
+def worth(inner, outer, share, log_share, log_rest, speckle, logs, least):
+    """Return the significance of a place if it is at least `least`, else 0; most need no logarithm to be told apart.
+
+    A Kullback-Leibler divergence is at most chi squared.
+    """
+    excess = inner - outer * share
+    if share <= 0 or excess <= 0 or excess * excess < 0.5 * least * least * outer * share * (1 - share):
+        return 0.0
+    value = significance(inner, outer, share, log_share, log_rest, speckle, logs)
+    return value if value >= least else 0.0
+
+
+@njit(cache=True, nogil=True)
 def _marks(inner, outer, share, y, first, last, half, out):
     """Write to ``out`` what is below 0 for places of row y that cannot be significant: chi squared is too small.
 
@@ -145,15 +158,11 @@ def score_sums(prefix, look, inner, outer, score, place):
         _marks(inner, outer, share, y, first, last, half, mark)
         for i in range(last - first):
             x = first + i
-            p = share[y, x]
-            if mark[i] < 0 or inner[y, x] < low or p <= 0:
+            if mark[i] < 0 or inner[y, x] < low:
                 continue
             a, n = float(inner[y, x]), float(outer[y, x])
-            excess = a - n * p
-            if excess <= 0 or excess * excess < half * n * p * (1 - p):
-                continue
-            value = significance(a, n, p, log_share[y, x], log_rest[y, x], speckle, logs)
-            if value >= least:
+            value = worth(a, n, share[y, x], log_share[y, x], log_rest[y, x], speckle, logs, least)
+            if value > 0:
                 score[y, x] = value
                 place[found] = y * columns + x
                 found += 1

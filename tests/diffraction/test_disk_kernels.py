@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numba import njit
 from scipy import ndimage, stats
 
-from esteemcore.diffraction import _event_kernels, _fit_kernels, _frame_kernels, _score_kernels, look
+from esteemcore.diffraction import _event_kernels, _fit_kernels, _frame_kernels, _lane_intrinsics, _score_kernels, look
 
 NOTHING = np.zeros((0, 2)), np.zeros((0, 3)), np.zeros((0, 3))
 
@@ -74,17 +75,54 @@ def test_the_scores_of_all_places(rng, rate) -> None:
     np.testing.assert_array_equal(around[twin > 0], outer[twin > 0])
 
 
-def test_electrons_add_themselves_to_the_disks_that_they_lie_in(rng) -> None:
-    """The same sums as over the frame, at its edges and round bad pixels as well; the scratch memory is left zero."""
+def summed(frame, seen):
+    """The sums of the electrons of a frame over both disks, from the electrons in any order."""
+    inner, outer = _event_kernels.make_sums(*frame.shape, seen)
+    pixel = np.random.default_rng(1).permutation(np.flatnonzero(frame)).astype(np.uint32)
+    _event_kernels.sum_events(pixel, frame.ravel()[pixel].astype(np.uint16), seen.valid, inner, outer)
+    return inner, outer
+
+
+@pytest.mark.parametrize("radius", [4.0, 8.3])
+def test_electrons_add_themselves_to_the_disks_that_they_lie_in(rng, radius) -> None:
+    """The same sums as over the frame, at its edges and round bad pixels as well, and of more columns than lanes."""
     frame, valid = rng.poisson(0.05, (40, 47)), rng.random((40, 47)) < 0.9
     frame[0, 0] = frame[-1, -1] = 3
-    seen = looking(frame.shape, valid=valid)
-    pixel = rng.permutation(np.flatnonzero(frame)).astype(np.uint32)
-    runs = np.zeros((40 + 2 * seen.pad, 47 + 2 * seen.pad), np.int32)
-    out = np.full(frame.shape, -1, np.int32)
-    _event_kernels.sum_events(pixel, frame.ravel()[pixel].astype(np.uint16), seen, runs, out)
-    np.testing.assert_array_equal(out, ndimage.convolve(frame * valid, disk(seen.inner_span), mode="constant"))
-    assert not runs.any()
+    seen = looking(frame.shape, radius, valid=valid)
+    for span, sums in zip((seen.inner_span, seen.outer_span), summed(frame, seen), strict=True):
+        np.testing.assert_array_equal(sums.inside, ndimage.convolve(frame * valid, disk(span), mode="constant"))
+
+
+def test_the_scores_of_all_places_from_electrons(rng) -> None:
+    """By the definition of the score, on frames that are no multiple of the lanes wide."""
+    frame = rng.poisson(0.05, (40, 47))
+    frame[18:24, 20:26] += rng.poisson(3, (6, 6))
+    seen = looking(frame.shape, significance=2.0)
+    inner, outer = summed(frame, seen)
+    twin = np.zeros(frame.shape)
+    for y, x in np.argwhere(seen.share > 0):
+        twin[y, x] = significance(inner.inside[y, x], outer.inside[y, x], seen.share[y, x], seen.speckle)
+    twin[twin < 2.0] = 0
+    score, place, where = np.zeros(frame.shape), np.zeros(frame.size, np.int64), np.zeros(frame.size, np.int64)
+    n = _event_kernels.score_events(inner, outer, seen, score, place, where)
+    np.testing.assert_allclose(score, twin, atol=1e-9)
+    assert place[:n].tolist() == np.flatnonzero(twin).tolist()
+
+
+@njit
+def lanes(out, at, pattern, where, value, low):
+    _lane_intrinsics.add_lanes(out, at, pattern, where, value)
+    return _lane_intrinsics.lanes_from(out, at, low)
+
+
+@pytest.mark.parametrize("at", [0, 3, 18])
+def test_vector_instructions_touch_their_lanes_only(rng, at) -> None:
+    out, pattern = rng.integers(-9, 9, 50).astype(np.int16), rng.integers(-1, 1, 20).astype(np.int16)
+    twin = out.copy()
+    twin[at : at + _lane_intrinsics.LANES] += np.int16(5) & pattern[2 : 2 + _lane_intrinsics.LANES]
+    bits = lanes(out, at, pattern, 2, np.int16(5), np.int16(1))
+    np.testing.assert_array_equal(out, twin)
+    assert bits == sum(1 << k for k in range(_lane_intrinsics.LOOK_LANES) if twin[at + k] >= 1)
 
 
 def test_the_best_places_are_maxima_that_keep_their_distance(rng) -> None:
