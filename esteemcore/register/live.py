@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from esteemcore._core import checks
 from esteemcore.register.alignment import MODELS
 from esteemcore.register.detail import RunningDetail
+from esteemcore.register.drift import Clock, Drift
 from esteemcore.register.grid import MARGIN_PX, Grid, Image
 from esteemcore.register.hops import Corrected, Judge, Ratios, Seen, possible_hops
 from esteemcore.register.jitter import learn
@@ -28,7 +29,7 @@ from esteemcore.register.places import (
 )
 from esteemcore.register.rigid import Chain, Correlator
 from esteemcore.register.samples import sampled, usual_range
-from esteemcore.register.tracker import Clock, checked_frame
+from esteemcore.register.tracker import checked_frame
 from esteemcore.register.visits import raster_visits
 
 Floats = NDArray[np.float64]
@@ -43,8 +44,6 @@ LIVE_HOPS = 12
 """Displacements that are looked at, the nearest ones."""
 TELLING = 4
 """Frames in the mean from which it tells places by what does not repeat; before, only a steady drift does."""
-FARTHEST = 2.0
-"""A frame lies no farther from the one before, in widths of a frame; where it seems to, the drift is forgotten."""
 LOST = 3
 """After so many frames in a row that do not fit a mean of few frames, or as many as it has, it is begun anew."""
 
@@ -125,12 +124,13 @@ class LiveAlignment:
         self._range = (0.0, 1.0)
         self._begin()
 
-    def _begin(self, velocity: Floats | None = None) -> None:
+    def _begin(self, drift: Drift | None = None) -> None:
         """Forget the mean, but not how fast the specimen drifts."""
         self.accepted, self._rejected, self._doubted = 0, 0, 0
-        self._chain, self._detail = Chain(self._correlator), RunningDetail(self._correlator)
-        if velocity is not None:
-            self._chain.velocity = velocity.copy()
+        self._chain, self._detail = Chain(self._correlator, self._clock), RunningDetail(self._correlator)
+        if drift is not None:
+            self._chain.drift = drift
+            drift.put(np.zeros(2))
         self._fit = LineFit(self.shape, [], lines=self.model == "scanline")
         self._recent: list[Frame] = []
         self._likeness: list[float] = []
@@ -161,7 +161,8 @@ class LiveAlignment:
         displacement : (float, float)
             (dy, dx) in px against the scan of the frame before, as in `Placement.shift`.
         """
-        self._chain.place = self._chain.place + [checks.finite("displacement", value, "px") for value in displacement]
+        moved = [checks.finite("displacement", value, "px") for value in displacement]
+        self._chain.drift.place = self._chain.drift.place + moved
 
     def update(self, frame: ArrayLike, mask: ArrayLike | None = None, time_s: float | None = None) -> Placement:
         """Place the next frame and add it to the mean if its place is sure.
@@ -181,52 +182,48 @@ class LiveAlignment:
             If the frame has another shape, or the times do not rise.
         """
         data, measured = checked_frame(frame, mask, self.shape)
-        steps = self._clock.step(time_s)
+        self._clock.tick(time_s)
         if not self.accepted:
             self._range = usual_range([data], None if measured is None else [measured])
         image, weight, reason = sampled(data, measured, *self._range)
         if reason:
-            self._chain.pass_by(steps)
-            return self._placement(make_frame(image, weight, self._visits, self._chain.place), 0.0, reason)
+            self._chain.drift.pass_by()
+            return self._placement(make_frame(image, weight, self._visits, self._chain.drift.place), 0.0, reason)
         spectrum = self._correlator.transform(image, None if weight.all() else weight)
-        chain = (self._chain.place, self._chain.velocity, self._chain.mean)
-        place, _ = self._chain.add(spectrum, steps)
-        if float(np.abs(place - chain[0]).max()) > FARTHEST * max(self.shape):
-            self._chain.place, self._chain.velocity, self._chain.mean = chain[0], np.zeros(2), chain[2]
-            frame_there = make_frame(image, weight, self._visits, chain[0])
-            return self._placement(frame_there, 0.0, "it would lie farther from the frame before than a frame is wide")
+        before, mean = self._chain.drift.copy(), self._chain.mean
+        place, _ = self._chain.add(spectrum)
         new = make_frame(image, weight, self._visits, place)
         if not self.accepted:
             self._accept(new)
             return self._placement(new, 1.0, "", begins=True)
-        if chain[2] is not None:
-            self._detail.learn(chain[2], self._correlator.moved(spectrum, place))
+        if mean is not None:
+            self._detail.learn(mean, self._correlator.moved(spectrum, place))
         if self._fit.lines:
-            new.lead(self._chain.velocity)
+            new.lead(self._chain.drift.per_frame)
         self._make_room(new)
         self._fit.fit(new, self._fit.grid.reference(self._detail.blur_factor * BLUR_PX))
-        quality, reason = self._judged_place(new, chain[0] + chain[1] * steps)
+        quality, reason = self._judged_place(new, before)
         if reason:
-            self._chain.place, self._chain.velocity, self._chain.mean = chain
+            self._chain.drift, self._chain.mean = before, mean
             if self._doubtful:
                 self._doubted += 1
                 if self._doubted > 1 and not self._drifting:
-                    self._chain.velocity = (new.shift - chain[0]) / max(steps, 1e-9)
-                self._chain.place = new.shift.copy()  # wherever that is: the drift goes on from there
+                    before.turn(new.shift)
+                before.put(new.shift)  # wherever that is: the drift goes on from there
             else:
-                self._chain.pass_by(steps)
+                before.pass_by()
             self._rejected += 1
             early = self.accepted < TELLING and self._rejected >= LOST
             if early or self._doubted >= max(LOST, self.accepted):
-                self._begin(self._chain.velocity)
+                self._begin(before)
                 self._chain.add(spectrum)
                 new = make_frame(image, weight, self._visits, np.zeros(2))
                 self._accept(new)
                 return self._placement(new, 1.0, "", begins=True)
             return self._placement(new, quality, reason)
-        self._chain.place = new.shift.copy()
         if self._jumped:
-            self._chain.velocity = chain[1]  # a jump is no drift
+            self._chain.drift = before  # a jump is no drift
+        self._chain.drift.put(new.shift)
         self._likeness.append(quality)
         self._accept(new)
         return self._placement(new, quality, "")
@@ -257,7 +254,7 @@ class LiveAlignment:
         grid.total[inner], grid.weights[inner] = old.total, old.weights
         self._fit.grid, self._judge = grid, None
 
-    def _judged_place(self, frame: Frame, expected: Floats) -> tuple[float, str]:
+    def _judged_place(self, frame: Frame, drift: Drift) -> tuple[float, str]:
         """Return the likeness of a fitted frame, and why its place is not sure; a frame that hopped is moved back."""
         judge, corrected = self._reference(frame)
         images = [self._seen(corrected, frame)]
@@ -272,7 +269,7 @@ class LiveAlignment:
         if not len(self._hops):
             return quality, ""
         self._jumped = False
-        steady = self._is_steady(float(np.hypot(*(frame.shift - expected))))
+        steady = self._is_steady(float(np.hypot(*(frame.shift - drift.expected()))), drift.unknown_px())
         if self.accepted < TELLING:
             self._doubtful = self._doubtful or not steady
             return quality, doubt(self._hops) if self._doubtful else ""
@@ -285,12 +282,13 @@ class LiveAlignment:
             self._drifting = STEADY
         return quality, self._in_doubt(frame, judge, corrected, found, steady)
 
-    def _is_steady(self, deviation_px: float) -> bool:
-        """Return whether a frame lies where the drift so far leads."""
+    def _is_steady(self, deviation_px: float, unknown_px: float) -> bool:
+        """Return whether a frame lies where the drift so far leads, and whether that tells one cell from the next."""
         cell = float(np.hypot(*self._hops.T).min())
         usual = 1.4826 * float(np.median(self._deviations)) if self._deviations else 0.0
         known = self.accepted >= TELLING  # the velocity is
-        if deviation_px >= (max(0.12 * cell, min(4 * usual, 0.2 * cell), 1.0) if known else 0.2 * cell):
+        within = max(0.12 * cell, min(4 * usual, 0.2 * cell), 1.0) if known else 0.2 * cell
+        if unknown_px > 0.2 * cell or deviation_px >= within + unknown_px:
             return False
         if known:
             self._deviations = [*self._deviations, deviation_px][-REMEMBERED:]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from esteemcore.register import _splat_kernels as kernels
+from esteemcore.register.drift import Clock, Drift
 from esteemcore.register.grid import Image, gaussian_taps
 from esteemcore.register.period import Periods
 
@@ -147,44 +148,32 @@ class Chain:
     A frame that resembles the mean far less than the others do is put where the drift leads and teaches nothing.
     """
 
-    def __init__(self, correlator: Correlator) -> None:
+    def __init__(self, correlator: Correlator, clock: Clock | None = None) -> None:
         self.correlator = correlator
         self.mean: Spectrum | None = None
-        self.place = np.zeros(2)
-        self.velocity = np.zeros(2)
+        self.drift = Drift(clock or Clock(), correlator.shape)
         self.likeness: list[float] = []
         self.loose_px = LOOSE_PX
         self._placed = 0
 
-    def expected(self, steps: float = 1.0) -> NDArray[np.float64]:
-        """Return where the next frame should be."""
-        place: NDArray[np.float64] = self.place + self.velocity * steps
-        return place
+    def add(self, spectrum: Spectrum) -> tuple[NDArray[np.float64], float]:
+        """Place the frame that the clock was told of, and learn from it.
 
-    def pass_by(self, steps: float = 1.0) -> None:
-        """Let a frame pass that shows nothing: the drift goes on."""
-        self.place = self.expected(steps)
-
-    def add(self, spectrum: Spectrum, steps: float = 1.0) -> tuple[NDArray[np.float64], float]:
-        """Place a frame and learn from it; return its displacement and its correlation with the mean.
-
-        ``steps`` is the time since the frame before, in mean times between frames.
+        Return its displacement and its correlation with the mean.
         """
         if self.mean is None:
             self.mean, self._placed = spectrum.copy(), 1
             self._look()
-            return self.place, 1.0
-        expected = self.expected(steps)
-        place, like = self.correlator.peak(self.mean, spectrum, expected, self.loose_px)
+            return self.drift.place, 1.0
+        expected, loose_px = self.drift.expected(), math.hypot(self.loose_px, self.drift.unknown_px())
+        place, like = self.correlator.peak(self.mean, spectrum, expected, loose_px)
         usual = float(np.median(self.likeness)) if self.likeness else 0.0
         if like < 0.5 * usual and len(self.likeness) > 1:
-            self.place = expected
+            self.drift.pass_by()
             return expected, like
         self.likeness.append(like)
-        step = (place - self.place) / max(steps, 1e-9)
-        self.velocity = 0.7 * self.velocity + 0.3 * step if self.velocity.any() else 0.5 * step
+        self.drift.learn(place)
         self.mean = MEMORY * self.mean + self.correlator.moved(spectrum, place)
-        self.place = place
         self._placed += 1
         if self._placed & (self._placed - 1) == 0:  # 2, 4, 8, ...: waves stand out more and more
             self._look()
@@ -208,12 +197,12 @@ def place_frames(
     chain = Chain(correlator)
     for k, spectrum in enumerate(spectra):
         if scan is not None and k:
-            chain.place = chain.place + scan[k] - scan[k - 1]
+            chain.drift.place = chain.drift.place + scan[k] - scan[k - 1]
         if spectrum is not None:
             places[k] = chain.add(spectrum)[0]
         else:
-            chain.pass_by()
-            places[k] = chain.place
+            chain.drift.pass_by()
+            places[k] = chain.drift.place
     transforms = {k: s for k, s in enumerate(spectra) if s is not None}
     for _ in range(2):
         if len(transforms) < 2:

@@ -11,6 +11,7 @@ from scipy import ndimage
 from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
 from esteemcore.register.detail import RunningDetail
+from esteemcore.register.drift import Clock
 from esteemcore.register.grid import Grid
 from esteemcore.register.lines import Frame, LineFit, make_frame
 from esteemcore.register.rigid import MEMORY, Chain, Correlator
@@ -23,29 +24,6 @@ REACH_PX = 32
 """Room around the running mean; it moves along with the drift."""
 FARTHEST_PX = 2.0
 """The fit moves a frame no farther than this from where the correlation put it."""
-
-
-class Clock:
-    """Time between frames in units of the usual interval; without times each frame is one step."""
-
-    def __init__(self) -> None:
-        self._last: float | None = None
-        self.interval_s: float | None = None
-
-    def step(self, time_s: float | None) -> float:
-        """Return the steps since the frame before."""
-        if time_s is None:
-            return 1.0
-        time = checks.finite("time_s", time_s, "s")
-        if self._last is not None and time <= self._last:
-            raise ParameterError(
-                f"time_s is {time:g} s, the frame before was at {self._last:g} s; give frames in order"
-            )
-        since, self._last = (0.0 if self._last is None else time - self._last), time
-        if self.interval_s is None:
-            self.interval_s = since or None
-            return 1.0
-        return since / self.interval_s
 
 
 def checked_frame(
@@ -109,17 +87,17 @@ class DriftTracker:
     @property
     def displacement(self) -> NDArray[np.float64]:
         """Displacement (dy, dx) of the last frame against the first, in px."""
-        return np.zeros(2) if self._chain is None else self._chain.place.copy()
+        return np.zeros(2) if self._chain is None else self._chain.drift.place.copy()
 
     @property
     def velocity(self) -> NDArray[np.float64]:
         """Displacement per frame (dy, dx), smoothed, in px."""
-        return np.zeros(2) if self._chain is None else self._chain.velocity.copy()
+        return np.zeros(2) if self._chain is None else self._chain.drift.per_frame
 
     @property
     def velocity_px_s(self) -> NDArray[np.float64] | None:
         """Displacement per second (dy, dx), smoothed, in px/s; None without times."""
-        return None if self._clock.interval_s is None else self.velocity / self._clock.interval_s
+        return None if self._chain is None or not self._clock.timed else self._chain.drift.velocity.copy()
 
     def update(
         self, frame: ArrayLike, mask: ArrayLike | None = None, time_s: float | None = None
@@ -141,9 +119,9 @@ class DriftTracker:
             If the frame has another shape than those before, or the times do not rise.
         """
         data, measured = checked_frame(frame, mask, None if self._chain is None else self._chain.correlator.shape)
-        steps = self._clock.step(time_s)
+        self._clock.tick(time_s)
         if self._chain is None:
-            self._chain = Chain(Correlator((data.shape[0], data.shape[1])))
+            self._chain = Chain(Correlator((data.shape[0], data.shape[1])), self._clock)
             self._detail = RunningDetail(self._chain.correlator)
         chain = self._chain
         if chain.mean is None:
@@ -151,21 +129,19 @@ class DriftTracker:
         image, weight, self.reason = sampled(data, measured, *self._range)
         if self.reason:
             self.quality = 0.0
-            chain.pass_by(steps)
-            return chain.place.copy()
+            chain.drift.pass_by()
+            return chain.drift.place.copy()
         spectrum = chain.correlator.transform(image, None if weight.all() else weight)
         learnt, before = len(chain.likeness), chain.mean
         first = before is None
-        place, self.quality = chain.add(spectrum, steps)
+        place, self.quality = chain.add(spectrum)
         if not first and len(chain.likeness) == learnt:
             self.reason = f"it does not show what the frames before show (correlation {self.quality:.2f})"
             return place.copy()
         if before is not None and self._detail is not None:
             self._detail.learn(before, chain.correlator.moved(spectrum, place))
         self._refine(make_frame(image, weight, raster_visits(chain.correlator.shape), place - self._origin), first)
-        if not first:
-            chain.velocity += (chain.place - place) * (0.3 / max(steps, 1e-9))
-        return chain.place.copy()
+        return chain.drift.place.copy()
 
     def _refine(self, frame: Frame, first: bool) -> None:
         """Fit the place of a frame to the running mean, which knows no window, and add it there."""
@@ -179,7 +155,7 @@ class DriftTracker:
             self._fit.fit(frame, self._fit.grid.reference(factor * REFERENCE_BLUR_PX))
             if float(np.hypot(*(frame.shift - coarse))) > FARTHEST_PX:
                 frame.shift = coarse
-            chain.place = frame.shift + self._origin
+            chain.drift.correct(frame.shift + self._origin)
         grid = self._fit.grid
         far = np.round(frame.shift).astype(int)
         if int(np.abs(far).max()) > REACH_PX // 2:

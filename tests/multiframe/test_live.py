@@ -14,13 +14,8 @@ from esteemcore.multiframe import sums
 
 
 def acquired(tmp_path, specimen, live, plan=None, **settings):
-    """Record a series whose frames come one per second, however long the machine takes."""
     folder = multiframe.SessionFolder(tmp_path).new_region()
-
-    def paced(frame):
-        return live(dataclasses.replace(frame, time_s=float(frame.number)))
-
-    return multiframe.acquire_series(plan or specimen.plan(**settings), folder, specimen.take, on_frame=paced)
+    return multiframe.acquire_series(plan or specimen.plan(**settings), folder, specimen.take, on_frame=live)
 
 
 @pytest.mark.parametrize("kind", ["dense", "events"])
@@ -48,6 +43,21 @@ def test_drift_and_sums_are_those_of_the_specimen(tmp_path, kind) -> None:
 
 def frame_counts(spectra):
     return spectra.count.sum() if hasattr(spectra, "count") and not isinstance(spectra, np.ndarray) else spectra.sum()
+
+
+@pytest.mark.parametrize("before", [1, 3, 7])
+def test_a_pause_costs_no_frame(tmp_path, before) -> None:
+    """The specimen moves by as much from frame to frame, in the pause as well."""
+    specimen = Specimen()
+    plan = specimen.plan(frames=8)
+    live = multiframe.LiveSeries(plan, "adf", "eds", ENERGY, background=False, components=False)
+
+    def late(frame):
+        return live(dataclasses.replace(frame, time_s=0.01 * frame.number + 3.0 * (frame.number >= before)))
+
+    acquired(tmp_path, specimen, late, plan)
+    assert live.state.accepted == 8
+    assert np.abs(live.state.drift_nm - 0.1 * np.arange(8)[:, None] * specimen.drift).max() < 0.08
 
 
 def test_snr_grows_as_the_root_of_the_dose(tmp_path) -> None:

@@ -67,7 +67,7 @@ def test_goals_are_those_of_all_signals_and_a_limit_is_one(tmp_path) -> None:
     wanted = {
         "Mn": 0.98 * snr["Mn"][1],
         "MnK": 0.98 * snr["MnK"][3],
-    }  # the second is reached later; times differ a little
+    }  # the second is reached later
     goals = multiframe.StopConditions(snr=wanted)
     live = multiframe.LiveSignals(plan, "adf", ["eds", "half"], maps, goals, components=False)
     result = run(tmp_path / "goals", live, plan, specimen)
