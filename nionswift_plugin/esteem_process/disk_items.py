@@ -73,12 +73,17 @@ def place_of(words: str) -> tuple[float, float] | None:
     ParameterError
         If it is none.
     """
-    found = _two(words, "a place on the detector", "row and column in px, as in 63.5 64")
-    return None if found is None else (found[0], found[1])
+    return _two(words, "a place on the detector", "row and column in px, as in 63.5 64")
 
 
 def distortion_of(words: str) -> NDArray[np.float64] | None:
-    """Return the distortion of the ellipse that was typed, None if none was.
+    """Return the distortion of the ellipse that was typed, see `ellipse_of`; None if none was."""
+    found = ellipse_of(words)
+    return None if found is None else ellipse_matrix(*found)
+
+
+def ellipse_of(words: str) -> tuple[float, float] | None:
+    """Return the ratio of the ellipse that was typed and its angle in degrees, None if none was.
 
     Raises
     ------
@@ -86,11 +91,9 @@ def distortion_of(words: str) -> NDArray[np.float64] | None:
         If it is none.
     """
     found = _two(words, "an ellipse", "long over short axis, and the angle in degrees, as in 1.03 45")
-    if found is None:
-        return None
-    if not 1 <= found[0] <= 2:
+    if found is not None and not 1 <= found[0] <= 2:
         raise ParameterError(f"the ellipse has a ratio of {found[0]:g}; expected long over short axis, 1 to 2")
-    return ellipse_matrix(*found)
+    return found
 
 
 def _two(words: str, what: str, expected: str) -> tuple[float, float] | None:

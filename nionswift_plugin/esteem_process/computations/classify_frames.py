@@ -113,7 +113,7 @@ def make(
     for channel in frame_items.channels(made["patterns"], document_model):
         channel.adjustments = frame_items.WEAK
     pick = Graphics.PointGraphic()
-    pick.graphic_id, pick.label = PICK, "Pattern of"
+    pick.graphic_id = PICK
     document_model.get_display_item_for_data_item(made["map"]).add_graphic(pick)
     _, picked = class_pattern.make(document_model, made["labels"], made["patterns"], pick, item.title)
     return computation, made | picked
