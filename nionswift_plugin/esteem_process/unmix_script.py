@@ -13,7 +13,7 @@ from esteemcore.errors import ParameterError
 from esteemcore.events import SparseSI
 from nionswift_plugin.esteem_process import linked_items, spectra_items
 
-CHOSEN = ("method", "seed", "gain", "readout_sigma")
+CHOSEN = ("method", "seed", "noise", "gain", "readout_sigma")
 """Parameters that go into the call as they are."""
 
 _COUNT = """from esteemcore.cli import unmix_number
@@ -95,8 +95,9 @@ def save(path: Path, title: str, given: Mapping[str, Any]) -> tuple[Path, Path]:
     if mask is not None:
         signals["mask"] = io.Signal(mask.astype(np.uint8), axes[:2])
     function = "uncertainty" if given.get("uncertainty") else "unmix"
+    given = {"noise": "auto"} | dict(given)  # which older projects lack
     words = ", ".join(f"{name}={given[name]!r}" for name in CHOSEN)
-    noise = ", ".join(f"{name}={given[name]!r}" for name in ("seed", "gain", "readout_sigma"))
+    noise = ", ".join(f"{name}={given[name]!r}" for name in CHOSEN if name != "method")
     call = f"found = spectral.{function}(spectra, n, mask=mask, {words})\n"
     call += "result = found.result" if given.get("uncertainty") else "result = found"
     text = _SCRIPT.format(

@@ -190,7 +190,7 @@ def test_the_command_takes_a_spectrum_image_only(app: Swift) -> None:
     assert len(app.model.data_items) == 1
     item = app.add(xdata(counts()), "EDS")
     app.select(item)
-    command.COMMAND.action(app.window)
+    command.open_window(app.window).unmix_clicked(None)
     app.model.recompute_all()
     titles = [made.title.partition(" [")[0] for made in app.model.data_items[2:]]
     assert titles == [f"{title} of EDS" for title in unmix_image.TITLES.values()]

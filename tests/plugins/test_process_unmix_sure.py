@@ -73,7 +73,7 @@ def test_only_what_a_graphic_encloses_takes_part_and_it_can_be_moved(app: Swift)
     app.display(item).graphic_selection.set(0)
     app.select(item)
     app.display(item).graphic_selection.set(0)
-    command.COMMAND.action(app.window)
+    command.open_window(app.window).unmix_clicked(None)
     app.model.recompute_all()
     assert app.model.computations[0].error_text is None
     maps = next(made for made in app.model.data_items if made.title.startswith("Abundances"))
@@ -94,7 +94,7 @@ def test_an_image_is_a_mask(app: Swift) -> None:
     image[:, 3:5] = np.nan  # as maps are where nothing was measured
     mask = app.add(DataAndMetadata.new_data_and_metadata(image), "Mask")
     app.select(item, mask)
-    command.COMMAND.action(app.window)
+    command.open_window(app.window).unmix_clicked(None)
     app.model.recompute_all()
     maps = next(made for made in app.model.data_items if made.title.startswith("Abundances"))
     np.testing.assert_array_equal(np.isfinite(maps.data), np.broadcast_to(image > 0, (2, *SHAPE)))
@@ -131,7 +131,7 @@ def test_uncertainty_has_its_own_items(app: Swift, quick: None) -> None:
     data = counts().astype(np.float32)
     item = app.add(xdata(data), "EDS")
     app.select(item)
-    unmix_sure.COMMAND.action(app.window)
+    unmix_sure.open_window(app.window).unmix_clicked(None)
     app.model.recompute_all()
     computation = app.model.computations[0]
     assert computation.error_text is None

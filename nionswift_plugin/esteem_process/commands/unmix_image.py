@@ -1,21 +1,20 @@
-"""Find the components of the selected spectrum image, and open the parameters."""
+"""Look at the components of the selected spectrum image before they are found."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from nion.swift import ComputationPanel
 from nion.swift.model import Graphics
 
 from nionswift_plugin.esteem_process import notices, spectra_items
-from nionswift_plugin.esteem_process.computations import unmix_image
+from nionswift_plugin.esteem_process.unmix_window import UnmixWindow
 from nionswift_plugin.esteem_scan.menu import Command
 
 TITLE = "Unmix Spectrum Image..."
 
 
-def unmix(window: Any, title: str, **chosen: Any) -> None:
-    """Unmix what is selected: a spectrum image, its selected graphic if any, and an image as its mask if any."""
+def open_window(window: Any, title: str = TITLE, is_sure: bool = False) -> UnmixWindow | None:
+    """Open the window for what is selected: a spectrum image, its selected graphic and an image as its mask, if any."""
     model = window.document_model
     items = [item for item in window.selected_data_items if item.xdata is not None]
     spectra = [item for item in items if spectra_items.is_spectrum_image(item.xdata)]
@@ -26,7 +25,7 @@ def unmix(window: Any, title: str, **chosen: Any) -> None:
             "Select one spectrum image, a map with a spectrum in each pixel, and at most one image of the same pixels, "
             "zero where to leave out",
         )
-        return
+        return None
     inside = [
         graphic
         for graphic in model.get_display_item_for_data_item(spectra[0]).selected_graphics
@@ -34,21 +33,17 @@ def unmix(window: Any, title: str, **chosen: Any) -> None:
     ]
     if len(inside) > 1:
         notices.tell(title, "Select one graphic at most; only what it encloses is unmixed")
-        return
-    _, made = unmix_image.make(
-        model, spectra[0], region=inside[0] if inside else None, mask=masks[0] if masks else None, **chosen
-    )
-    for result in made.values():
-        window.show_display_item(model.get_display_item_for_data_item(result))
-    ComputationPanel.EditComputationDialog(window, made["abundances"]).show()
+        return None
+    region, mask = inside[0] if inside else None, masks[0] if masks else None
+    return UnmixWindow(window, title.rstrip("."), spectra[0], region, mask, is_sure)
 
 
 def _places(spectra: list[Any]) -> tuple[int, ...] | None:
     return tuple(spectra[0].xdata.data_shape[:2]) if spectra else None
 
 
-def _unmix(window: Any) -> None:
-    unmix(window, TITLE)
+def _open(window: Any) -> None:
+    open_window(window)
 
 
-COMMAND = Command(TITLE, _unmix)
+COMMAND = Command(TITLE, _open)

@@ -1,17 +1,23 @@
-"""Find the components of the selected spectrum image and how sure they are, and open the parameters."""
+"""Look at the components of the selected spectrum image before they are found, with how sure they are."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from nionswift_plugin.esteem_process.commands import unmix_image
+from nionswift_plugin.esteem_process.unmix_window import UnmixWindow
 from nionswift_plugin.esteem_scan.menu import Command
 
 TITLE = "Unmix with Uncertainty..."
 
 
-def _unmix(window: Any) -> None:
-    unmix_image.unmix(window, TITLE, uncertainty=True)
+def open_window(window: Any) -> UnmixWindow | None:
+    """Open the window, how sure ticked."""
+    return unmix_image.open_window(window, TITLE, is_sure=True)
 
 
-COMMAND = Command(TITLE, _unmix)
+def _open(window: Any) -> None:
+    open_window(window)
+
+
+COMMAND = Command(TITLE, _open)

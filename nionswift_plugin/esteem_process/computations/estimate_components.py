@@ -16,6 +16,9 @@ ID = "esteem.estimate_rank"
 
 PARAMETERS: dict[str, tuple[str, Any, str]] = {
     "method": ("string", "parallel", "Method (parallel, marchenko_pastur, gavish_donoho, elbow)"),
+    "noise": ("string", "auto", "Noise (auto, poisson, gaussian)"),
+    "gain": ("real", 1.0, "Gain (counts/e)"),
+    "readout_sigma": ("real", 0.0, "Readout noise (counts)"),
     "max_components": ("integral", 12, "Look for no more than"),
     "seed": ("integral", 0, "Seed"),
 }
@@ -43,7 +46,8 @@ class EstimateComponents:
 
     def execute_task(self, context: Symbolic.ComputationExecutorContext) -> None:
         """Compute; Stop and progress go through the context."""
-        given = dict(context.parameters.parameter_map)
+        given: dict[str, Any] = {name: value for name, (_, value, _) in PARAMETERS.items()}  # older projects lack some
+        given |= context.parameters.parameter_map
         data, _ = spectra_items.spectra_of(given["src"].xdata)
         chosen = {name: given[name] for name in PARAMETERS}
         self._rank = spectral.estimate_rank(data, progress=spectra_items.steps(context), **chosen)

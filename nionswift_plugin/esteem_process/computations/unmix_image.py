@@ -19,6 +19,7 @@ ID = "esteem.unmix"
 PARAMETERS: dict[str, tuple[str, Any, str]] = {
     "components": ("integral", 0, "Components (0: find out)"),
     "method": ("string", "auto", "Method (auto, nmf, spa, blu, mcr, vca, ...)"),
+    "noise": ("string", "auto", "Noise (auto, poisson, gaussian)"),
     "gain": ("real", 1.0, "Gain (counts/e)"),
     "readout_sigma": ("real", 0.0, "Readout noise (counts)"),
     "seed": ("integral", 0, "Seed"),
@@ -32,7 +33,7 @@ TITLES = {"abundances": "Abundances", "spectra": "Components", "residual": "Left
 SIGMA = {"abundances_sigma": "Sigma of Abundances", "spectra_sigma": "Sigma of Components"}
 """Titles of what tells how sure the others are, where it was asked for."""
 
-COUNTED = ("mask", "gain", "readout_sigma")
+COUNTED = ("mask", "noise", "gain", "readout_sigma")
 """Parameters that the number of components depends on, beside the data."""
 
 
@@ -57,12 +58,12 @@ class UnmixImage:
 
     def execute_task(self, context: Symbolic.ComputationExecutorContext) -> None:
         """Compute; Stop and progress go through the context."""
-        given: dict[str, Any] = {"uncertainty": False, "elements": ""}  # which older projects do not have
+        given: dict[str, Any] = {"noise": "auto", "uncertainty": False, "elements": ""}  # which older projects lack
         given |= context.parameters.parameter_map
         data, axes = spectra_items.spectra_of(given["src"].xdata)
         mask = spectra_items.mask_of(given, (axes[0].size, axes[1].size))
         lines = line_labels.lines_of(given["elements"], axes[2])
-        noise = {"mask": mask} | {name: given[name] for name in ("seed", "gain", "readout_sigma")}
+        noise = {"mask": mask} | {name: given[name] for name in ("seed", "noise", "gain", "readout_sigma")}
         n, rank = given["components"], None
         if not n:
             rank = spectral.estimate_rank(data, **noise, progress=spectra_items.steps(context, 0.0, 0.3))
