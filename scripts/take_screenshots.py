@@ -1,6 +1,6 @@
 """Take the pictures of the real window for the documentation: docs/pictures/swift_*.png.
 
-``python scripts/take_screenshots.py``: four minutes, on Linux with what tests/gui/debian-packages.txt lists and the
+``python scripts/take_screenshots.py``: five minutes, on Linux with what tests/gui/debian-packages.txt lists and the
 extra ``app``. Nion Swift runs in a virtual display with the simulated microscope; dates in titles aside, pictures of
 two runs show the same. Swift runs this file too, from `drive` on.
 """
@@ -159,6 +159,8 @@ def run(driver: Path, screen: tuple[int, int]) -> tuple[dict[str, Any], dict[str
 
 def main() -> None:
     """Run Nion Swift and cut the pictures."""
+    import bragg_screenshots
+    import diffraction_screenshots
     import multiframe_screenshots
     import unmix_screenshots
     from PIL import Image, ImageDraw, ImageFont
@@ -168,7 +170,7 @@ def main() -> None:
 
     if real_swift.missing():
         raise SystemExit(f"the real window {real_swift.missing()}")
-    for other in (multiframe_screenshots, unmix_screenshots):
+    for other in (multiframe_screenshots, unmix_screenshots, diffraction_screenshots, bragg_screenshots):
         found, taken = run(Path(other.__file__), other.SCREEN)
         other.cut(taken, found, save)
     found, taken = run(Path(__file__).resolve(), SCREEN)
