@@ -13,11 +13,9 @@ from esteemcore.spectral.methods.problem import Factors
 def matched(found: Factors, reference: Factors) -> Factors:
     """Return normalised factors in the order in which their spectra are most like those of the reference.
 
-    The order is that of the largest sum of the cosines between spectra; scale and sign are those of the normalisation.
+    Scale and sign are those of the normalisation.
     """
-    from scipy.optimize import linear_sum_assignment
-
-    order = linear_sum_assignment(-(_unit(reference.spectra) @ _unit(found.spectra).T))[1]
+    order = matching(found.spectra, reference.spectra)
     sigma, spread = found.sigma_spectra, found.sigma_abundances
     return dataclasses.replace(
         found,
@@ -26,6 +24,13 @@ def matched(found: Factors, reference: Factors) -> Factors:
         sigma_spectra=None if sigma is None else sigma[order],
         sigma_abundances=None if spread is None else spread[:, order],
     )
+
+
+def matching(spectra: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the order in which spectra (n, energy) are most like a reference: the largest sum of their cosines."""
+    from scipy.optimize import linear_sum_assignment
+
+    return np.asarray(linear_sum_assignment(-(_unit(reference) @ _unit(spectra).T))[1], np.int64)
 
 
 def angles_deg(spectra: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:

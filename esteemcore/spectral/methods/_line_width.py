@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 
-from esteemcore.spectral.methods._nmf_kernels import quotients
+from esteemcore.spectral.methods._nmf_kernels import quotients, stepped
 from esteemcore.spectral.methods._sieve import Sieve
 
 WIDTHS = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0)
 """Standard deviations that are tried, in channels, beside none."""
 
-STEPS = 40
-"""Steps of each trial, enough for all but the last percent of the likelihood."""
+STEPS, LENGTH = 12, 1.8
+"""Steps of each trial, each longer by this factor: enough to tell widths apart."""
+
+FIRST = 3
+"""Where in the list of widths the search begins, which goes on to wider or to narrower ones while these are better."""
 
 BACKGROUND = 0.01
 """Share of a level spectrum in the one that is judged: a channel that is empty in one half may not be in the other."""
@@ -25,7 +30,8 @@ def line_width(
 
     The counts of each channel are dealt out to the components by their expected shares, then to two halves. Such halves
     are independent, so the spectrum found in one is judged without bias by its likelihood in the other. A detector that
-    broadens every line lets neighbouring channels share what they know; lines as narrow as one channel forbid it.
+    broadens every line lets neighbouring channels share what they know; lines as narrow as one channel forbid it. Of
+    widths that predict as well, within the standard error of the difference, the largest one is taken.
 
     Parameters
     ----------
@@ -43,25 +49,32 @@ def line_width(
     share /= share.sum(axis=1, keepdims=True)
     dealt = rng.multinomial(np.rint(column_counts).astype(np.int64), share)[:, fixed:]
     half = rng.binomial(dealt, 0.5)
-    halves = (half.astype(np.float64), (dealt - half).astype(np.float64))
-    best, width = _judged(halves, 0.0), 0.0
-    misses = 0
-    for tried in WIDTHS:
-        if 6 * tried > len(dealt) or misses == 2:
+    found, judges = np.hstack([half, dealt - half]).astype(np.float64), np.hstack([dealt - half, half])
+    widths = (0.0, *(width for width in WIDTHS if 6 * width <= len(dealt)))
+
+    @functools.cache
+    def predicted(at: int) -> NDArray[np.float64]:
+        """Return the logarithm of the spectra found, both halves at once, which takes little longer than one."""
+        spectra = deblurred(found, widths[at])
+        spectra /= np.maximum(spectra.sum(axis=0), 1e-300)
+        return np.asarray(np.log((1 - BACKGROUND) * spectra + BACKGROUND / len(spectra)))
+
+    def gain(at: int, other: int) -> tuple[float, float]:
+        """Return by how much one width predicts better than another, and the standard error of that."""
+        more = predicted(at) - predicted(other)
+        return float((judges * more).sum()), float(np.sqrt((judges * more**2).sum()))
+
+    best = min(FIRST, len(widths) - 1)
+    for way in (1, -1):
+        while 0 <= best + way < len(widths) and gain(best + way, best)[0] > 0:
+            best += way
+    widest = best
+    while widest + 1 < len(widths):
+        less, error = gain(widest + 1, best)
+        if less < -error:
             break
-        value = _judged(halves, tried)
-        misses = 0 if value > best else misses + 1
-        if value > best:
-            best, width = value, tried
-    return width
-
-
-def _judged(halves: tuple[NDArray[np.float64], NDArray[np.float64]], width: float) -> float:
-    """Return the logarithm of the likelihood of each half under the spectra found in the other one."""
-    spectra = deblurred(np.hstack(halves), width)  # both at once, which takes little longer than one
-    spectra /= np.maximum(spectra.sum(axis=0), 1e-300)
-    others = np.hstack(halves[::-1])
-    return float((others * np.log((1 - BACKGROUND) * spectra + BACKGROUND / len(spectra))).sum())
+        widest += 1
+    return widths[widest]
 
 
 def deblurred(counts: NDArray[np.float64], width: float) -> NDArray[np.float64]:
@@ -70,9 +83,9 @@ def deblurred(counts: NDArray[np.float64], width: float) -> NDArray[np.float64]:
         return counts.copy()
     sieve = Sieve(np.ones((1, 1), np.bool_), channels=width)
     reach = sieve.of_spectra(np.ones_like(counts))
-    lines = sieve.of_spectra(counts) + 1e-12
+    lines = np.ascontiguousarray(sieve.of_spectra(counts) + 1e-12)
     ratio = np.empty_like(counts)
     for _ in range(STEPS):
         quotients(counts, sieve.of_spectra(lines), ratio)
-        lines = lines * sieve.of_spectra(ratio) / reach
+        stepped(lines, sieve.of_spectra(ratio) / reach, LENGTH, lines)
     return sieve.of_spectra(lines)

@@ -100,30 +100,35 @@ def _shares_of_four(offset, channel, count, abundances, spectra, by_pixel, by_ch
 @njit(cache=True, nogil=True, fastmath=True)
 def quotients(above, below, out):
     """Write a quotient (rows, n) to ``out``, zero where nothing is divided by nothing."""
-    for i in range(above.shape[0]):
-        for k in range(above.shape[1]):
-            out[i, k] = above[i, k] / below[i, k] if below[i, k] > 1e-300 else 0.0
+    a, b, quotient = above.reshape(-1), below.reshape(-1), out.reshape(-1)
+    for i in range(len(a)):
+        quotient[i] = a[i] / b[i] if b[i] > 1e-300 else 0.0
 
 
 @njit(cache=True, nogil=True, fastmath=True)
 def taken_by_prior(sources, ratio, reach, prior, least):
-    """Take the counts of a prior from the expected counts of sources; return the sum of log(sources).
+    """Take the counts of a prior from the expected counts of sources.
 
-    ``ratio`` (rows, n), by which the next step multiplies the sources, is divided by ``reach`` (rows, 1) and lowered
+    ``ratio`` (rows, n), by which the next step multiplies the sources, is divided by ``reach`` (rows, n) and lowered
     in place. Sources below ``least`` count as that.
     """
+    source, share, part = sources.reshape(-1), ratio.reshape(-1), reach.reshape(-1)
+    for i in range(len(source)):
+        expected = source[i] * share[i]
+        taken = max(expected - prior, min(expected, least * part[i])) / part[i]
+        share[i] = taken / source[i] if source[i] > 1e-300 else 0.0
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def sum_of_logarithms(values, least):
+    """Return the sum of the logarithms of values (rows, n), of which those below ``least`` count as that."""
     total = 0.0
     product = 1.0
-    for i in range(sources.shape[0]):
-        for k in range(sources.shape[1]):
-            source = sources[i, k]
-            expected = source * ratio[i, k] / reach[i, 0]
-            taken = max(expected - prior / reach[i, 0], min(expected, least))
-            ratio[i, k] = taken / source if source > 1e-300 else 0.0
-            product *= max(source, least)
-            if product < TINY or product > HUGE:
-                total += np.log(product)
-                product = 1.0
+    for value in values.reshape(-1):
+        product *= max(value, least)
+        if product < TINY or product > HUGE:
+            total += np.log(product)
+            product = 1.0
     return total + np.log(product)
 
 
@@ -133,10 +138,8 @@ def stepped(values, ratio, length, out):
 
     To first order this is ``values * ratio**length``; it is never negative, and grows no faster than linearly.
     """
-    for i in range(values.shape[0]):
-        for k in range(values.shape[1]):
-            r = ratio[i, k]
-            if r >= 1.0:
-                out[i, k] = values[i, k] * (1.0 + length * (r - 1.0))
-            else:
-                out[i, k] = values[i, k] * r / (r + length * (1.0 - r)) if r > 0.0 else 0.0
+    value, share, after = values.reshape(-1), ratio.reshape(-1), out.reshape(-1)
+    for i in range(len(value)):
+        r = share[i]
+        more, less = 1.0 + length * (r - 1.0), r / (r + length * (1.0 - r) + 1e-300)
+        after[i] = value[i] * (more if r >= 1.0 else less)

@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from esteemcore.spectral.methods._nmf_kernels import quotients, shares_of_counts, stepped, taken_by_prior
+from esteemcore.spectral.methods._nmf_kernels import (
+    quotients,
+    shares_of_counts,
+    stepped,
+    sum_of_logarithms,
+    taken_by_prior,
+)
 from esteemcore.spectral.methods._sieve import Sieve
 
 GROWTH = 2.0
@@ -17,6 +23,9 @@ GROWTH = 2.0
 
 LEAST_SOURCE = 1e-2
 """Counts of a source below which a prior does not make it smaller."""
+
+LONGEST = 4.0
+"""Steps of this length are followed by those of length 1 again, which undo what the long ones swing beyond."""
 
 LOOK = 5
 """Steps between looks at the likelihood, whose logarithms take as long as a step."""
@@ -61,6 +70,7 @@ def maximise(
     tolerance: float,
     step: Callable[[], None] = lambda: None,
     prior: float = 0.0,
+    looks: int = 2,
 ) -> PoissonFit:
     """Return the factors of largest likelihood that are reached from a start.
 
@@ -80,7 +90,7 @@ def maximise(
     iterations : int
         At most so many steps.
     tolerance : float
-        Ends when ten steps raise the logarithm of the likelihood by less.
+        Ends when the last looks at the logarithm of the likelihood find it risen by less.
     step : callable
         Called after each step.
     prior : float
@@ -88,65 +98,66 @@ def maximise(
         ``-prior`` of all sources, that is by a Gamma distribution of shape ``1 - prior``. One half is Jeffreys' prior
         of a Poisson mean. Sources below `LEAST_SOURCE` count as that, so that there is a largest value.
 
+    looks : int
+        How many looks these are, `LOOK` steps apart.
+
     References
     ----------
     .. [1] A. P. Dempster, N. M. Laird, D. B. Rubin, J. R. Stat. Soc. B 39, 1 (1977).
     .. [2] R. Salakhutdinov, S. Roweis, Proc. ICML 20, 664 (2003).
     """
-    reach = sieve.of_maps(np.ones_like(sources[:, :1]))
-    width = sieve.of_spectra(np.ones_like(lines))
-    by_pixel = np.empty_like(sources)
     cells = (counts.indptr, counts.indices, counts.data)
+    reach = sieve.of_maps(np.ones_like(sources))
+    width = sieve.of_spectra(np.ones_like(lines))
+    least = LEAST_SOURCE if prior else 0.0
 
-    def place(g: NDArray[np.float64], v: NDArray[np.float64], judged: bool) -> _State:
-        w = sieve.of_spectra(v)
-        scale = w.sum(axis=0)
-        g, v, w = g * scale, v / scale, w / scale
-        h = sieve.of_maps(g)
-        by_channel = np.empty_like(w)
-        value = shares_of_counts(*cells, h, w, by_pixel, by_channel, judged)
-        map_ratio = np.empty_like(g)
-        quotients(by_pixel, h, map_ratio)
-        map_ratio = sieve.of_maps(map_ratio)
-        logarithms = taken_by_prior(g, map_ratio, reach, prior, LEAST_SOURCE if prior else 0.0)
-        if prior:
-            value -= prior * logarithms
-        line_ratio = np.empty_like(v)
-        quotients(by_channel, w, line_ratio)
-        line_ratio = sieve.of_spectra(line_ratio) / width
-        line_ratio /= np.maximum((v * line_ratio * width).sum(axis=0), 1e-300)
-        line_ratio[:, : sieve.fixed] = 1
-        return _State(g, v, h, w, map_ratio, line_ratio, by_channel, float(value - h.sum()) if judged else -np.inf)
+    def place(at: _State, judged: bool) -> None:
+        at.spectra, at.abundances = sieve.of_spectra(at.lines), sieve.of_maps(at.sources)
+        value = shares_of_counts(*cells, at.abundances, at.spectra, at.map_ratio, at.by_channel, judged)
+        quotients(at.map_ratio, at.abundances, at.map_ratio)
+        at.map_ratio = sieve.of_maps(at.map_ratio)
+        taken_by_prior(at.sources, at.map_ratio, reach, prior, least)
+        if judged:
+            of_prior = prior * sum_of_logarithms(at.sources, least) if prior else 0.0
+            at.likelihood = float(value - of_prior - at.abundances.sum())
+        quotients(at.by_channel, at.spectra, at.line_ratio)
+        at.line_ratio = sieve.of_spectra(at.line_ratio) / width
+        at.line_ratio /= np.maximum((at.lines * at.line_ratio * width).sum(axis=0), 1e-300)
+        at.line_ratio[:, : sieve.fixed] = 1
 
-    def after(state: _State, length: float, judged: bool) -> _State:
-        g, v = np.empty_like(state.sources), np.empty_like(state.lines)
-        stepped(state.sources, state.map_ratio, length, g)
-        stepped(state.lines, state.line_ratio, length, v)
-        return place(g, v, judged)
+    def go(start: _State, length: float, to: _State) -> None:
+        stepped(start.lines, start.line_ratio, length, to.lines)
+        to.lines /= (to.lines * width).sum(axis=0)
+        stepped(start.sources, start.map_ratio, length, to.sources)
 
-    state = place(np.ascontiguousarray(sources), np.ascontiguousarray(lines), True)
+    state, tried = _State.at(sources, lines), _State.at(sources, lines)
+    scale = (state.lines * width).sum(axis=0)
+    state.sources *= scale
+    state.lines /= scale
+    place(state, True)
     history = [state.likelihood]
-    length, converged, taken = 1.0, False, 0
+    length, longest, converged, taken = 1.0, LONGEST, False, 0
     while taken < iterations and not converged:
-        tried, last = state, min(LOOK, iterations - taken)
+        last = min(LOOK, iterations - taken)
         for number in range(last):
             step()
-            tried = after(tried, length, judged=number + 1 == last)
+            go(tried if number else state, length, tried)
+            place(tried, number + 1 == last)
         taken += last
         if tried.likelihood < history[-1] and length > 1:
-            length = 1.0
+            length, longest = 1.0, length / GROWTH
             continue
-        state, length = tried, length * GROWTH
-        history.append(tried.likelihood)
-        converged = len(history) > 2 and history[-1] - history[-3] < tolerance
+        state, tried, length = tried, state, length * GROWTH if length < longest else 1.0
+        history.append(state.likelihood)
+        converged = len(history) > looks and history[-1] - history[-1 - looks] < tolerance
     return PoissonFit(
         state.abundances, state.spectra, state.by_channel, state.sources, state.lines, np.array(history), converged
     )
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclasses.dataclass(slots=True, eq=False)
 class _State:
-    """Factors, by what the next step multiplies them, and how likely they are."""
+    """Factors, by what the next step multiplies them, and how likely they are; changed in place by steps."""
 
     sources: NDArray[np.float64]
     lines: NDArray[np.float64]
@@ -156,3 +167,9 @@ class _State:
     line_ratio: NDArray[np.float64]
     by_channel: NDArray[np.float64]
     likelihood: float
+
+    @classmethod
+    def at(cls, sources: NDArray[np.float64], lines: NDArray[np.float64]) -> _State:
+        """Return factors with room for all else."""
+        g, v = (np.array(a, order="C") for a in (sources, lines))
+        return cls(g, v, g, v, np.empty_like(g), np.empty_like(v), np.empty_like(v), -np.inf)

@@ -17,9 +17,12 @@ def blurred_along_rows(values, weights, apart, out):
             out[y, i] = weights[0] * values[y, i]
         for t in range(1, min(len(weights), (width - 1) // apart + 1)):
             shift, w = t * apart, weights[t]
-            for i in range(width - shift):
+            both = max(width - shift, shift)
+            for i in range(min(shift, width - shift)):
                 out[y, i] += w * values[y, i + shift]
-            for i in range(shift, width):
+            for i in range(shift, width - shift):
+                out[y, i] += w * (values[y, i - shift] + values[y, i + shift])
+            for i in range(both, width):
                 out[y, i] += w * values[y, i - shift]
 
 
@@ -32,9 +35,12 @@ def blurred_along_columns(values, weights, out):
             out[y, i] = weights[0] * values[y, i]
         for t in range(1, len(weights)):
             w = weights[t]
-            if y + t < ny:
+            if t <= y < ny - t:
+                for i in range(width):
+                    out[y, i] += w * (values[y - t, i] + values[y + t, i])
+            elif y + t < ny:
                 for i in range(width):
                     out[y, i] += w * values[y + t, i]
-            if y - t >= 0:
+            elif y >= t:
                 for i in range(width):
                     out[y, i] += w * values[y - t, i]

@@ -12,22 +12,34 @@ from esteemcore._core.errors import ParameterError
 from esteemcore._core.progress import Progress
 from esteemcore.lowrank import RowBlocks
 from esteemcore.lowrank.operators import is_sparse
+from esteemcore.spectral._matching import angles_deg, matching
 from esteemcore.spectral._spectra import MOST_HELD
 from esteemcore.spectral.methods._least_squares_factors import least_squares_factors
 from esteemcore.spectral.methods._line_width import line_width
 from esteemcore.spectral.methods._poisson_factors import PoissonFit, maximise
 from esteemcore.spectral.methods._sieve import Sieve
-from esteemcore.spectral.methods._starts import Blocks, blocks_of, starting_spectra
+from esteemcore.spectral.methods._starts import Blocks, blocks_of, starts_of
+from esteemcore.spectral.methods._two_sums import SummedRows, two_sums
 from esteemcore.spectral.methods.problem import Factors, Problem
 
 RESTARTS = 3
 
-EACH, COARSE, FINE = 15, 60, 500
-"""Steps at most, on blocks from each start, then from the best of them, and on pixels."""
+EACH, COARSE, SETTLED_DEG = 2, 12, 0.25
+"""Rounds of both factors in turn on blocks, from each start and then from the best of them, until no spectrum turns by
+more in a round."""
 
-LEAST_GAIN, SETTLED = 1.0, 1e-2
-"""Ends when ten steps raise the logarithm of the likelihood by less than this, or than this much for each number that
-is free. By fitting noise each of them gains one half in the end; what comes so slowly is noise that is being fitted."""
+FAST, FINE = 1, 500
+"""Such rounds on pixels, where maps are not smoothed; then steps of both factors at once, at most."""
+
+OPENING = 15
+"""Steps of spectra from pools of channels to the channels themselves."""
+
+LEAST_GAIN, SETTLED = 1.0, 2e-2
+"""Ends when ten steps, or five after the rounds, raise the logarithm of the likelihood by less than this, or than this
+much for each number that is free. By fitting noise each gains one half in the end; what comes so slowly is noise."""
+
+GIVEN_SETTLED = 1e-3
+"""The same where all spectra are given, which noise cannot change: nothing but the maximum is looked for."""
 
 PRIOR = 0.5
 """Counts taken from each degree of freedom of a map in each step: Jeffreys' prior of a Poisson mean."""
@@ -41,10 +53,10 @@ def nmf(problem: Problem) -> Factors:
     """Return spectra and abundances that are nowhere negative.
 
     Counts: the Poisson likelihood (Kullback-Leibler divergence [1]_) is maximised exactly, on the counts alone, from
-    several starts: the purest blocks of pixels, in all counts and in random halves of them. The best of them is refined
-    on the pixels. Abundances are the blur of non-negative maps where smoothing is asked for, spectra the blur of
-    non-negative spectra where counts that are held back say that it predicts them better. Lazy images are kept as their
-    counts.
+    several starts: the purest blocks of pixels, of all and of random halves of them. Sums of counts that tell nearly
+    all of one factor, then of the other, take it most of the way; steps of both factors on all counts end it.
+    Abundances are the blur of non-negative maps where smoothing is asked for, spectra the blur of non-negative spectra
+    where counts that are held back say that it predicts them as well. Lazy images are kept as their counts.
 
     The largest likelihood alone drifts: where spectra may borrow from each other without becoming negative, moving
     abundances away from zero sets them free to fit noise. Jeffreys' prior of the abundances (Gamma of shape one half)
@@ -62,7 +74,7 @@ def nmf(problem: Problem) -> Factors:
         return least_squares_factors(problem)
     counts = counts_of(problem)
     restarts = problem.restarts or RESTARTS
-    work = problem.steps(restarts * EACH + COARSE + FINE)
+    work = problem.steps(restarts * EACH + COARSE + FAST + FINE)
     coarse, notes = best_start(problem, counts, restarts, work)
     fine = refined(problem, counts, coarse, work)
     work.finish()
@@ -126,6 +138,8 @@ def _in_memory(blocks: RowBlocks) -> Any:
 def are_whole(counts: Any, gain: float) -> bool:
     """Return whether counts are whole numbers, but for the rounding of a camera to whole units."""
     off = np.abs(counts.data - np.rint(counts.data))
+    if not off.any():
+        return True
     rounding = 0.5 / gain if gain > 1 else 0.0
     return bool((off <= rounding + 1e-3 + 1e-6 * counts.data).all())
 
@@ -136,6 +150,16 @@ class Coarse:
 
     blocks: Blocks
     fit: PoissonFit
+
+    def lines(self, columns: NDArray[np.float64], known: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        """Return spectra of unit sum (energy, n): the counts of each channel (energy,) in the shares of its pool."""
+        share = self.fit.by_channel + 1e-9 * self.fit.by_channel.max()
+        share /= share.sum(axis=1, keepdims=True)
+        spectra = share[self.blocks.pool] * columns[:, None]
+        if known is not None:
+            spectra[:, : len(known)] = known.T
+        of_unit_sum: NDArray[np.float64] = spectra / spectra.sum(axis=0)
+        return of_unit_sum
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -149,31 +173,23 @@ class Fine:
 def best_start(problem: Problem, counts: Any, restarts: int, work: Progress) -> tuple[Coarse, tuple[str, ...]]:
     """Return the best of several factorisations of blocks of pixels, and what to know about the others."""
     fixed = 0 if problem.known is None else len(problem.known)
-    blocks = blocks_of(counts, problem.mask, problem.n)
+    blocks = blocks_of(counts, problem.mask, problem.n, pooled=True)
     total = np.asarray(blocks.counts.sum(axis=1)).reshape(-1, 1)
     sieve = Sieve(blocks.mask, fixed=fixed)
 
-    def fitted(sources: NDArray[np.float64], lines: NDArray[np.float64], steps: int) -> PoissonFit:
-        settled = max(LEAST_GAIN, SETTLED * (sources.size + lines.size))
-        return maximise(
-            blocks.counts, sources, lines, sieve, iterations=steps, tolerance=settled, step=work.step, prior=PRIOR
+    def fitted(sources: NDArray[np.float64], lines: NDArray[np.float64], rounds: int) -> PoissonFit:
+        found = two_sums(
+            blocks.counts, sources, lines, sieve, rounds=rounds, step=work.step, prior=PRIOR, settled_deg=SETTLED_DEG
         )
+        return maximise(blocks.counts, *found, sieve, iterations=0, tolerance=0, prior=PRIOR)
 
     level = np.repeat(total / problem.n + 1e-3 * total.mean(), problem.n, axis=1)
-    fits: list[PoissonFit] = []
-    for number in range(restarts):
-        try:
-            spectra = starting_spectra(problem, blocks, number)
-        except ParameterError:
-            if number == 0:
-                raise
-            continue  # half of very few counts has no such components; all of them have
-        fits.append(fitted(level, spectra, EACH))
+    fits = [fitted(level, spectra, EACH) for spectra in starts_of(problem, blocks, restarts)]
     best = max(fits, key=lambda fit: fit.likelihood[-1])
     rivals = [
         fit
         for fit in fits
-        if best.likelihood[-1] - fit.likelihood[-1] < RIVAL_GAIN and _angle(fit.spectra, best.spectra) > RIVAL_ANGLE_DEG
+        if best.likelihood[-1] - fit.likelihood[-1] < RIVAL_GAIN and _farthest_deg(fit, best) > RIVAL_ANGLE_DEG
     ]
     notes = (
         (f"{len(rivals)} of {len(fits)} starts end at other spectra that explain the counts as well",) if rivals else ()
@@ -181,31 +197,34 @@ def best_start(problem: Problem, counts: Any, restarts: int, work: Progress) -> 
     return Coarse(blocks, fitted(best.sources, best.lines, COARSE)), notes
 
 
-def refined(problem: Problem, counts: Any, coarse: Coarse, work: Progress, channels: float | None = None) -> Fine:
+def refined(problem: Problem, counts: Any, coarse: Coarse, work: Progress) -> Fine:
     """Return the factors of the pixels, from those of their blocks."""
     fixed = 0 if problem.known is None else len(problem.known)
-    if channels is None:
-        columns = np.asarray(counts.sum(axis=0)).ravel()
-        channels = line_width(coarse.fit.by_channel, columns, fixed, problem.rng(0, 1))
     share = coarse.fit.abundances + 0.1
     share /= share.sum(axis=1, keepdims=True)
     total = np.asarray(counts.sum(axis=1)).reshape(-1, 1)
     sources = (total + 1e-3 * total.mean()) * share[coarse.blocks.label]
+    columns = np.asarray(counts.sum(axis=0)).ravel()
+    summed, lines = SummedRows(counts, sources), coarse.lines(columns, problem.known)
+    opened = summed.spectra(lines, Sieve(problem.mask, fixed=fixed), OPENING)
+    channels = line_width(opened * sources.sum(axis=0), columns, fixed, problem.rng(0, 1))
     sieve = Sieve(problem.mask, problem.smoothing_px, channels, fixed)
+    lines = summed.spectra(lines, sieve, OPENING)
     freedom = 1 / max(1.0, 4 * np.pi * problem.smoothing_px**2)  # of a pixel within a Gaussian
     prior = PRIOR * freedom if fixed < problem.n else 0.0  # spectra that are given do not drift
+    enough = SETTLED if fixed < problem.n else GIVEN_SETTLED
+    settled = max(LEAST_GAIN, enough * (sources.size + lines.size))
+    sharp = problem.smoothing_px == 0
+    if sharp:
+        sources, lines = two_sums(counts, sources, lines, sieve, rounds=FAST, step=work.step, prior=prior)
     fit = maximise(
-        counts, sources, coarse.fit.spectra, sieve, iterations=FINE, step=work.step, prior=prior,
-        tolerance=max(LEAST_GAIN, SETTLED * (sources.size + coarse.fit.spectra.size)),
+        counts, sources, lines, sieve, iterations=FINE, tolerance=settled, step=work.step, prior=prior,
+        looks=1 if sharp else 2,
     )  # fmt: skip
     return Fine(fit, channels)
 
 
-def _angle(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Return the largest angle between matched spectra (energy, n), in degrees."""
-    from scipy.optimize import linear_sum_assignment
-
-    first, second = (s / np.maximum(np.linalg.norm(s, axis=0), 1e-300) for s in (one, other))
-    cosine = first.T @ second
-    pairs = linear_sum_assignment(-cosine)
-    return float(np.degrees(np.arccos(np.clip(cosine[pairs].min(), -1, 1))))
+def _farthest_deg(fit: PoissonFit, best: PoissonFit) -> float:
+    """Return the largest angle between matched spectra, in degrees."""
+    spectra, reference = fit.spectra.T, best.spectra.T
+    return float(angles_deg(spectra[matching(spectra, reference)], reference).max())
