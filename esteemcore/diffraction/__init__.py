@@ -3,6 +3,7 @@
 from esteemcore.diffraction.bragg_map import BraggMap, BraggVectors
 from esteemcore.diffraction.classes import Classes
 from esteemcore.diffraction.classify import classify
+from esteemcore.diffraction.dark_field import DarkFieldGrains, segment_dark_field
 from esteemcore.diffraction.descan import Descan, find_descan
 from esteemcore.diffraction.disks import Disks
 from esteemcore.diffraction.ellipse import Ellipse, fit_ellipse
@@ -24,6 +25,7 @@ __all__ = [
     "BraggMap",
     "BraggVectors",
     "Classes",
+    "DarkFieldGrains",
     "Descan",
     "DiskTable",
     "Disks",
@@ -49,6 +51,7 @@ __all__ = [
     "orientation",
     "orientation_clusters",
     "pixel_size",
+    "segment_dark_field",
     "settle_orientations",
     "strain",
     "template_library",
