@@ -42,6 +42,19 @@ class BraggVectors:
     oversampling: int
     provenance: Provenance
 
+    @property
+    def per_frame(self) -> float:
+        """Mean number of disks of a frame; NaN before the first."""
+        frames = int(self.visits.sum())
+        return float(np.nansum(self.disks * self.visits)) / frames if frames else float("nan")
+
+    @property
+    def axes_px(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Centre of the first bin, and step, of rows and of columns in px as seen from the direct beam."""
+        step = 1 / self.oversampling
+        row, column = ((step - 1) / 2 - n // self.oversampling // 2 for n in self.vectors.shape)
+        return (row, step), (column, step)
+
 
 class BraggMap(AdditiveReducer):
     """Find the disks of every frame and count them by their place as seen from the direct beam.

@@ -33,11 +33,14 @@ class LiveImage:
         NaN where nothing is known yet.
     unit : str
         Unit of the values.
+    axes_mrad : ((float, float), (float, float)), optional
+        First value and step of rows and of columns in mrad, for what lies on the detector. None: an image of the scan.
     """
 
     title: str
     data: NDArray[np.floating]
     unit: str
+    axes_mrad: tuple[tuple[float, float], ...] | None = None
 
 
 def live_reducers(
@@ -73,7 +76,7 @@ def live_reducers(
     return reducers
 
 
-def warm_up(geometry: Geometry | None, spec: Spec) -> None:
+def warm_up(geometry: Geometry | None, spec: Spec, beside: Mapping[str, Reducer[Any, Any]] | None = None) -> None:
     """Compile and compute ahead what a live run of this kind needs, so that its first frames and images do not wait.
 
     Parameters
@@ -82,9 +85,11 @@ def warm_up(geometry: Geometry | None, spec: Spec) -> None:
         Calibrations of the run to come.
     spec : Spec
         Its frames.
+    beside : mapping of str to Reducer, optional
+        Reducers that the run has beside `live_reducers`.
     """
     frame = np.full((1, *spec.stored_shape), 255 if spec.packed else 1, spec.dtype)
-    run(live_reducers(geometry, spec.frame_shape), spec, [Chunk(np.zeros(1, np.int64), frame)])
+    run({**live_reducers(geometry, spec.frame_shape), **(beside or {})}, spec, [Chunk(np.zeros(1, np.int64), frame)])
 
 
 def live_images(results: Mapping[str, Any], geometry: Geometry | None) -> dict[str, LiveImage]:

@@ -20,12 +20,17 @@ from esteemcore._core.errors import ParameterError
 from esteemcore._core.progress import ProgressFunction
 from esteemcore.simulate import _kernels
 from esteemcore.simulate.beam import Beam
-from esteemcore.simulate.multislice import ScatteringMatrix, recombine, scattering_matrix
+from esteemcore.simulate.multislice import ScatteringMatrix, band_limit_per_nm, recombine, scattering_matrix
 from esteemcore.simulate.specimen import Specimen
 
 WINDOW = 1.35
+"""Radius of the detector window in semi-angles."""
+LEAST_WINDOW_MRAD = 20.0
+"""But at least this, so that beams of small semi-angle show the reflections round them."""
 MAX_BYTES = 300_000_000
 EXTENTS_NM = (3.0, 2.0, 1.5, 1.0)
+STEPS_PER_RADIUS = 3.0
+"""Samples along the radius of a disk, at least where memory allows."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -131,10 +136,11 @@ def bank(
     specimen : Specimen
     beam : Beam
     max_angle_mrad : float, optional
-        Radius of the detector window in mrad; electrons beyond it are only counted. Default 1.35 semi-angles.
+        Radius of the detector window in mrad; electrons beyond it are only counted. Default: 1.35 semi-angles, at
+        least 20 mrad where the potential is sampled that finely.
     extent_nm : float, optional
-        Reciprocal space is sampled as finely as by a supercell of about this size, in nm. Default 3 nm, less for large
-        angles.
+        Reciprocal space is sampled as finely as by a supercell of about this size, in nm. Default: 3 nm, less for
+        large angles, more for small ones, whose disks need it.
     spacing_nm : float, optional
         Largest distance of the positions in nm. Default: a tenth of the resolution ``wavelength / semiangle``, at most
         0.02 nm, and wider where the bank would exceed 300 MB. Between positions the sampler interpolates linearly.
@@ -159,7 +165,7 @@ def bank(
     >>> bool(abs(patterns.intensity.sum(axis=-1) + patterns.outside - 1).max() < 1e-5)
     True
     """
-    window = WINDOW * beam.semiangle_mrad if max_angle_mrad is None else max_angle_mrad
+    window = _window_mrad(specimen, beam) if max_angle_mrad is None else max_angle_mrad
     window = checks.positive("max_angle_mrad", window, "mrad")
     tiles, (ny, nx) = _sampling(specimen, beam, window, extent_nm, spacing_nm)
     aberrations = tuple(sorted(map(tuple, optics.parse_aberrations(beam.aberrations).tolist())))
@@ -193,13 +199,20 @@ def bank(
     return _banks.get((*material, aberrations, ny, nx), make)
 
 
+def _window_mrad(specimen: Specimen, beam: Beam) -> float:
+    """Return the usual radius of the detector window."""
+    sampled = band_limit_per_nm(specimen) * beam.wavelength_nm * 1e3
+    return max(WINDOW * beam.semiangle_mrad, min(LEAST_WINDOW_MRAD, sampled))
+
+
 def _sampling(
     specimen: Specimen, beam: Beam, window_mrad: float, extent_nm: float | None, spacing_nm: float | None
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return cells per supercell, and positions per cell, such that the bank is fine enough and fits into memory."""
     rows, columns = specimen.cell_nm
     finest = 0.25 / beam.radius_per_nm
-    for extent in EXTENTS_NM if extent_nm is None else (checks.positive("extent_nm", extent_nm, "nm"),):
+    usual = (max(EXTENTS_NM[0], STEPS_PER_RADIUS / beam.radius_per_nm), *EXTENTS_NM)
+    for extent in usual if extent_nm is None else (checks.positive("extent_nm", extent_nm, "nm"),):
         tiles = math.ceil(extent / rows - 0.05) or 1, math.ceil(extent / columns - 0.05) or 1
         cells = math.pi * (window_mrad * 1e-3 / beam.wavelength_nm) ** 2 * tiles[0] * rows * tiles[1] * columns
         fitting = math.sqrt(4 * cells * rows * columns / MAX_BYTES)

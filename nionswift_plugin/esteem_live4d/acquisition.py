@@ -39,6 +39,8 @@ class Acquisition(LiveSession):
         Where the raw file goes; None to keep none.
     make_writer : callable
         `esteemcore.io.Writer`, or what tests put in its place.
+    bragg_significance : float, optional
+        See `LiveSession`.
     """
 
     def __init__(
@@ -50,8 +52,9 @@ class Acquisition(LiveSession):
         watcher: Watcher,
         folder: Path | None,
         make_writer: Callable[..., Any] = io.Writer,
+        bragg_significance: float | None = None,
     ) -> None:
-        super().__init__(view, watcher, time.strftime("%Y-%m-%d %H:%M:%S"), base)
+        super().__init__(view, watcher, time.strftime("%Y-%m-%d %H:%M:%S"), base, bragg_significance)
         self._plan, self._ticket = plan, ticket
         self._make_writer = make_writer
         self._failure: Exception | None = None

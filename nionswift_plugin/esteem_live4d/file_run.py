@@ -28,6 +28,8 @@ class FileRun(LiveSession):
     regularization : float
     typed : callable, optional
         Makes the view from the geometry of the file; by default it is used as it is.
+    bragg_significance : float, optional
+        See `LiveSession`.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class FileRun(LiveSession):
         fallback: fourd.Geometry | None,
         regularization: float,
         typed: Callable[[fourd.Geometry], View] | None = None,
+        bragg_significance: float | None = None,
     ) -> None:
         self._file = path
         self._source = io.source(path)
@@ -50,7 +53,8 @@ class FileRun(LiveSession):
             base = fourd.Geometry(**entries)
         except CalibrationError as error:
             raise CalibrationError(f"{path.name}: {error}") from error
-        super().__init__(typed(base) if typed else View(base, regularization), watcher, path.name, base)
+        view = typed(base) if typed else View(base, regularization)
+        super().__init__(view, watcher, path.name, base, bragg_significance)
         self.path = path
 
     def _work(self) -> str:

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 from nion.swift.model import DataItem
 
+from esteemcore import fourd
 from nionswift_plugin.esteem_live4d.session import LiveSession, Update
 from nionswift_plugin.esteem_scan import binding
 
-NAMES = ("ssb", "icom", "bf", "adf", "sum")
+NAMES = ("ssb", "bragg", "icom", "bf", "adf", "sum", "disks")
 """Images in the order in which they are shown."""
+WEAK = [{"type": "log"}]
+"""How what lies on the detector is shown: the direct beam hides all reflections without it."""
 
 
 class LiveImages:
@@ -72,7 +75,7 @@ class LiveImages:
                 continue
             with self._one_notice(item):
                 item.set_data_and_metadata(_xdata(name, update, session))
-                self._set_limits(item, update.images[name].data)
+                self._set_limits(item, update.images[name])
         return missing
 
     def make_next(self, update: Update, session: LiveSession) -> bool:
@@ -84,7 +87,7 @@ class LiveImages:
         if missing:
             name, image = missing[0], update.images[missing[0]]
             item = self._make(name, _xdata(name, update, session), f"{image.title} {session.title}")
-            self._set_limits(item, image.data)
+            self._set_limits(item, image)
         return len(missing) > 1
 
     def _present(self, item: DataItem.DataItem | None) -> DataItem.DataItem | None:
@@ -121,11 +124,15 @@ class LiveImages:
             stack.enter_context(item.data_source_changes())
             yield
 
-    def _set_limits(self, item: DataItem.DataItem, data: Any) -> None:
-        """Keep positions that were not visited (NaN) from deciding about the display."""
+    def _set_limits(self, item: DataItem.DataItem, image: fourd.LiveImage) -> None:
+        """Keep positions that were not visited (NaN) from deciding about the display; show weak reflections."""
         display_item = self._window.document_model.get_display_item_for_data_item(item)
         channel = display_item.display_data_channels[0] if display_item is not None else None
         if channel is None:
+            return
+        data = image.data
+        if image.axes_mrad is not None:
+            channel.display_limits, channel.adjustments = (0.0, max(1.0, float(data.max()))), WEAK
             return
         missing = np.isnan(data)
         if missing.all():
@@ -154,8 +161,10 @@ class _Live:
 
 
 def _xdata(name: str, update: Update, session: LiveSession) -> Any:
-    image = update.images[name]
-    return binding.to_xdata(image.data, update.view.geometry.step_nm, image.unit, _metadata(name, update, session))
+    image, metadata = update.images[name], _metadata(name, update, session)
+    if image.axes_mrad is not None:
+        return binding.to_pattern(image.data, image.axes_mrad, image.unit, metadata)
+    return binding.to_xdata(image.data, update.view.geometry.step_nm, image.unit, metadata)
 
 
 def _metadata(name: str, update: Update, session: LiveSession) -> dict[str, Any]:

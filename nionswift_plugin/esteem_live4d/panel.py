@@ -49,6 +49,8 @@ class LiveHandler(Declarative.Handler):
     images : LiveImages
     session : LiveSession or None
         The present or the last run; its counts are kept until the next one.
+    bragg, bragg_significance : PropertyModel
+        Whether a run looks for Bragg disks, and their least score in standard deviations.
     folder, keep_raw, progress, status, message : PropertyModel
     is_idle, is_running, has_file, has_rest : PropertyModel
         What decides which buttons can be pushed.
@@ -76,6 +78,8 @@ class LiveHandler(Declarative.Handler):
         self.geometry = GeometryModel(self._view_changed)
         folder = document_controller.ui.get_persistent_string(_FOLDER_KEY, "") or str(Path.home() / "Esteem")
         self.folder = Model.PropertyModel(folder)
+        self.bragg = Model.PropertyModel(False)
+        self.bragg_significance = Model.PropertyModel(5.0)
         self.keep_raw = Model.PropertyModel(True)
         self.progress = Model.PropertyModel(0)
         self.status = Model.PropertyModel("")
@@ -135,7 +139,7 @@ class LiveHandler(Declarative.Handler):
             folder = folder_of(self.folder.value or "") if self.keep_raw.value else None
             ticket = LOCK.take(TITLE, lambda: self.abort_clicked(None))
             try:
-                session = Acquisition(plan, view, base, ticket, watcher, folder, self.make_writer)
+                session = Acquisition(plan, view, base, ticket, watcher, folder, self.make_writer, self._least_score())
                 self._start(session, watcher)
             except BaseException:
                 ticket.release()
@@ -228,13 +232,19 @@ class LiveHandler(Declarative.Handler):
             self.geometry.forget()
         typed = self.geometry.view if keep_view else None
         fallback, regularization = self._known, self.geometry.regularization.value or 0.03
+        least = self._least_score()
 
         watcher = WindowWatcher(self, self._calls)
         self._busy(True)
         self.message.value = f"Opening {path.name}"
         self._filing.submit(
-            lambda: FileRun(path, watcher, fallback, regularization, typed), lambda run: self._opened(run, watcher)
+            lambda: FileRun(path, watcher, fallback, regularization, typed, least),
+            lambda run: self._opened(run, watcher),
         )
+
+    def _least_score(self) -> float | None:
+        """Return the least score of Bragg disks; None where none are looked for."""
+        return (self.bragg_significance.value or 0.0) if self.bragg.value else None
 
     def _opened(self, run: FileRun | Exception, watcher: WindowWatcher) -> None:
         if isinstance(run, Exception):
@@ -293,11 +303,12 @@ class LiveHandler(Declarative.Handler):
         electrons = f"{update.results['ssb'].electrons_per_frame:.3g} e per frame in the disk; " if (
             "ssb" in update.results
         ) else ""  # fmt: skip
+        disks = f"{update.disks_per_frame:.3g} disks per frame; " if update.disks_per_frame is not None else ""
         stored = ""
         if isinstance(session, Acquisition):
             stored = f"; {status.stored:,} of {status.acquired:,} stored" if session.path else "; not stored"
         self.status.value = (
-            f"{status.frames_per_s:,.0f} frames/s; {electrons}lag {1e3 * status.lag_s:.0f} ms "
+            f"{status.frames_per_s:,.0f} frames/s; {electrons}{disks}lag {1e3 * status.lag_s:.0f} ms "
             f"({status.lag_frames:,} frames){stored}{''.join(f'; {note}' for note in update.notes)}"
         )
 

@@ -18,6 +18,7 @@ def make_view(u: Declarative.DeclarativeUI) -> Any:
     settings = u.create_column(
         u.create_component_instance("plan"),
         u.create_group(_geometry(u), title="Geometry", margin=4),
+        u.create_group(_disks(u), title="Bragg disks", margin=4),
         u.create_group(_storage(u), title="Storage", margin=4),
         u.create_stretch(),
         spacing=6,
@@ -54,6 +55,20 @@ def _geometry(u: Declarative.DeclarativeUI) -> Any:
             spacing=6,
         ),
         spacing=4,
+    )
+
+
+def _disks(u: Declarative.DeclarativeUI) -> Any:
+    return u.create_row(
+        u.create_check_box(
+            text="Map of Bragg vectors",
+            checked="@binding(bragg.value)",
+            name="bragg_box",
+            tool_tip="Find the disks of every frame, of the radius of the semi-angle, while frames arrive",
+        ),
+        *layout.entry(u, "least score", "bragg_significance", "number", "bragg_significance_edit", "σ", width=40),
+        u.create_stretch(),
+        spacing=6,
     )
 
 

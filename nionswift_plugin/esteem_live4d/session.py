@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from esteemcore import fourd, stream
 from esteemcore.errors import CancelledError, ReducerError
+from nionswift_plugin.esteem_live4d import bragg
 from nionswift_plugin.esteem_scan.words import sentence
 
 PUBLISH_S = 0.14
@@ -41,7 +42,7 @@ class Update:
     ----------
     images : dict of str to LiveImage
     results : dict
-        What they were made from, by the names of `esteemcore.fourd.live_reducers`.
+        What they were made from, by the names of `esteemcore.fourd.live_reducers` and of `bragg`.
     view : View
     status : LiveStatus
     """
@@ -53,9 +54,15 @@ class Update:
 
     def provenance(self, name: str) -> dict[str, Any]:
         """Return where an image comes from."""
-        reducer = {"bf": "detectors", "adf": "detectors", "icom": "com", "sum": "statistics"}.get(name, name)
+        made_by = {"bf": "detectors", "adf": "detectors", "icom": "com", "sum": "statistics", "disks": bragg.NAME}
+        reducer = made_by.get(name, name)
         record: dict[str, Any] = self.results[reducer].provenance.as_dict()
         return record
+
+    @property
+    def disks_per_frame(self) -> float | None:
+        """Mean number of Bragg disks of a frame, where they are looked for."""
+        return self.results[bragg.NAME].per_frame if bragg.NAME in self.results else None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -88,9 +95,18 @@ class LiveSession(abc.ABC):
         Name of the run, for metadata.
     base : Geometry
         The calibrations of the instrument or the file, before the user has typed over them.
+    bragg_significance : float, optional
+        Least score of Bragg disks in standard deviations. Default: none are looked for.
     """
 
-    def __init__(self, view: View, watcher: Watcher, title: str, base: fourd.Geometry) -> None:
+    def __init__(
+        self,
+        view: View,
+        watcher: Watcher,
+        title: str,
+        base: fourd.Geometry,
+        bragg_significance: float | None = None,
+    ) -> None:
         self.title = title
         self.base = base
         self.total = 0
@@ -99,6 +115,8 @@ class LiveSession(abc.ABC):
         self.runner: stream.LiveRunner | None = None
         self._first_view = self._view = view
         self._watcher = watcher
+        self._bragg_significance = bragg_significance
+        self._reducers: dict[str, stream.Reducer[Any, Any]] = {}
         self._stop = threading.Event()
         self._has_ended = False
         self._thread = threading.Thread(target=self._run, name="esteem-live4d", daemon=True)
@@ -142,7 +160,7 @@ class LiveSession(abc.ABC):
 
     def _look(self, runner: stream.LiveRunner) -> Update:
         results = {}
-        for name in ("statistics", "detectors", "com", "ssb"):
+        for name in self._reducers:
             with contextlib.suppress(ReducerError):
                 results[name] = runner.evaluate(name, lambda reducer, state: reducer.result(state))
         return self._update(results, runner.status)
@@ -160,17 +178,22 @@ class LiveSession(abc.ABC):
                         state, geometry=view.geometry, regularization=view.regularization
                     ),
                 )
-        return Update(fourd.live_images(results, view.geometry), results, view, status)
+        images = fourd.live_images(results, view.geometry) | bragg.images(results, view.geometry)
+        return Update(images, results, view, status)
 
     def _publish(self, results: dict[str, Any], status: stream.LiveStatus) -> None:
         self._watcher.updated(self._update(results, status))
 
     def _make_runner(self, spec: stream.Spec, store: stream.ChunkStore | None) -> stream.LiveRunner:
         view = self._first_view
-        fourd.warm_up(view.geometry, spec)
-        reducers = fourd.live_reducers(view.geometry, spec.frame_shape, regularization=view.regularization)
+        disks = bragg.reducers(view.geometry, self._bragg_significance)
+        if disks:
+            self._watcher.said("Preparing to find disks; the first time takes a minute")
+        fourd.warm_up(view.geometry, spec, disks)
+        live = fourd.live_reducers(view.geometry, spec.frame_shape, regularization=view.regularization)
+        self._reducers = {**live, **disks}
         self.runner = stream.LiveRunner(
-            reducers, spec, store=store, publish=self._publish, publish_interval_s=PUBLISH_S
+            self._reducers, spec, store=store, publish=self._publish, publish_interval_s=PUBLISH_S
         )
         self._watcher.updated(self._look(self.runner))  # still empty, so that all is in place when frames come
         return self.runner

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,31 @@ def to_xdata(
     axes = [
         Calibration.Calibration(-step * size / 2, step, "nm") for step, size in zip(step_nm, image.shape, strict=True)
     ]
+    return _xdata(image, axes, unit, metadata)
+
+
+def to_pattern(
+    data: ArrayLike, axes_mrad: Sequence[tuple[float, float]], unit: str, metadata: Mapping[str, Any]
+) -> DataAndMetadata.DataAndMetadata:
+    """Return an image of the detector with its calibrations.
+
+    Parameters
+    ----------
+    data : array_like, shape (ky, kx)
+    axes_mrad : ((float, float), (float, float))
+        First value and step of rows and of columns in mrad.
+    unit : str
+        Unit of the values.
+    metadata : mapping
+        JSON-ready; see `KEY`.
+    """
+    axes = [Calibration.Calibration(first, step, "mrad") for first, step in axes_mrad]
+    return _xdata(np.ascontiguousarray(data), axes, unit, metadata)
+
+
+def _xdata(
+    image: NDArray[Any], axes: list[Calibration.Calibration], unit: str, metadata: Mapping[str, Any]
+) -> DataAndMetadata.DataAndMetadata:
     return DataAndMetadata.new_data_and_metadata(
         image,
         intensity_calibration=Calibration.Calibration(0.0, 1.0, unit),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from nion.utils import Geometry
 
-from esteemcore import fourd, io, scan, stream
+from esteemcore import diffraction, fourd, io, scan, stream
 from esteemcore.errors import StreamError
 from nionswift_plugin.esteem_live4d import panel as live4d
 from nionswift_plugin.esteem_scan.acquisition_lock import LOCK
@@ -456,6 +456,39 @@ def test_closing_the_panel_while_acquiring_is_safe(bench: Bench) -> None:
     assert LOCK.owner is None
     assert len(io.source(session.path)) == session.runner.status.acquired > 0
     bench.window.periodic()
+
+
+def test_bragg_disks_are_mapped_while_frames_arrive(bench: Bench, microscope: Any) -> None:
+    controls = {"ConvergenceAngle": 2e-3, "CameraPixelAngle": 0.25e-3, "SpecimenThickness": 20e-9}
+    for name, value in controls.items():
+        microscope.instrument.controls.set_value(name, value)
+    bench.settle()
+    bench.plan.dwell_us.value = 400.0
+    bench.settle()
+    bench.handler.bragg.value = True
+    bench.handler.bragg_significance_edit.editing_finished("6")
+    assert bench.acquire().startswith("Done"), bench.handler.message.value
+    source = io.source(bench.path)
+    geometry = fourd.Geometry(**source.dataset.geometry)
+    reducer = diffraction.BraggMap(geometry.disk_px, significance=6.0, oversampling=1)
+    found = stream.run({"bragg": reducer}, source.spec, source.chunks())["bragg"]
+    assert np.array_equal(bench.image("bragg"), found.vectors)
+    assert np.array_equal(bench.image("disks"), found.disks)
+    assert found.per_frame > 2
+    assert f"{found.per_frame:.3g} disks per frame" in bench.handler.status.value
+    item = bench.handler.images.item("bragg")
+    assert [axis.units for axis in item.dimensional_calibrations] == ["mrad", "mrad"]
+    beam = np.unravel_index(np.argmax(found.vectors), found.vectors.shape)  # most disks are direct beams
+    for axis, at in zip(item.dimensional_calibrations, beam, strict=True):
+        assert abs(axis.convert_to_calibrated_value(at)) <= 1e-9
+    assert item.metadata["esteem"]["provenance"]["function"] == "diffraction.BraggMap"
+    bench.handler.bragg.value = False
+    bench.handler.again_button.on_clicked()
+    bench.settle()
+    assert bench.handler.images.item("bragg") is None
+    bench.handler.bragg.value = True
+    bench.handler.geometry.semiangle_mrad.value = 0.2
+    assert "1.5 px or more" in bench.acquire()
 
 
 def test_a_file_gives_the_same_images(bench: Bench, microscope: Any) -> None:

@@ -191,3 +191,18 @@ def test_errors_of_the_bank(beam: simulate.Beam, options: dict[str, float], word
 def test_errors_of_the_beam(arguments: tuple[object, ...], words: str) -> None:
     with pytest.raises(errors.ParameterError, match=words):
         simulate.Beam(*arguments)  # type: ignore[arg-type]
+
+
+def test_a_narrow_beam_shows_the_reflections_of_the_lattice() -> None:
+    beam = simulate.Beam(200, 2.0)
+    found = simulate.bank(simulate.specimen("srtio3"), beam)
+    assert found.max_angle_mrad == 20
+    assert found.step_mrad[0] <= beam.semiangle_mrad / 3 * 1.001  # a disk has three samples along its radius
+    angle = np.hypot(*(found.waves * found.step_mrad).T)
+    pattern = found.intensity.mean(axis=(0, 1), dtype=np.float64)
+    reflection = beam.wavelength_nm / 0.3905 * 1e3  # of the cubic cell, 6.4 mrad
+    near = np.abs(angle - reflection) < beam.semiangle_mrad
+    between = (angle > 1.2 * beam.semiangle_mrad) & (angle < reflection - 1.2 * beam.semiangle_mrad)
+    assert pattern[near].sum() > 0.02
+    assert pattern[between].sum() < 1e-4
+    np.testing.assert_allclose(found.intensity.sum(axis=-1) + found.outside, 1, atol=1e-5)

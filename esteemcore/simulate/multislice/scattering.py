@@ -158,7 +158,7 @@ def scattering_matrix(
         Block(
             first[first_of[b] : first_of[b + 1]],
             last[last_of[b] : last_of[b + 1]],
-            values[cells[b] : cells[b + 1]].reshape(first_of[b + 1] - first_of[b], -1),
+            values[cells[b] : cells[b + 1]].reshape(first_of[b + 1] - first_of[b], last_of[b + 1] - last_of[b]),
         )
         for b in range(len(residues))
     )
