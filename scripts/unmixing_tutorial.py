@@ -19,6 +19,7 @@ from PIL import Image
 
 from esteemcore import io, simulate, spectral
 from esteemcore.cli import pictures
+from esteemcore.cli.spectrum_image import pixel_nm
 from scripts.make_pictures import FOLDER, GAP, SIDE, Panel, compose
 from scripts.multi_frame_study import say
 
@@ -40,7 +41,8 @@ def main() -> None:
 def needle() -> Image.Image:
     """Show the maps of three lines, of three principal components and of three unmixed components, and the truth."""
     shape, specimen, detector = (96, 96), simulate.composition("needle"), simulate.EdsDetector()
-    content = specimen.maps(shape, pixel_nm=80 / shape[0])
+    step_nm = 80 / shape[0]
+    content = specimen.maps(shape, pixel_nm=step_nm)
     sampler = simulate.EdsSampler(specimen, detector, seed=3)
     expected = sampler.expected(content, 1.0).sum(axis=1).reshape(shape)
     matter = expected > 0.02 * expected.max()
@@ -56,13 +58,15 @@ def needle() -> Image.Image:
     for name, line in (("Ni L", 0.85), ("Cr L", 0.57), ("Si K", 1.74)):
         here = np.abs(energy - line) < 0.07
         panels.append(
-            shown(dense[..., here].sum(axis=-1), f"{name}, counts", f"{line - 0.07:.2f} to {line + 0.07:.2f} keV")
+            shown(
+                dense[..., here].sum(axis=-1), step_nm, f"{name}, counts", f"{line - 0.07:.2f} to {line + 0.07:.2f} keV"
+            )
         )
     for k in range(3):
-        panels.append(shown(scores[k], f"principal component {k + 1}", "either sign, no phase"))
+        panels.append(shown(scores[k], step_nm, f"principal component {k + 1}", "either sign, no phase"))
     for k in order:
         peak = f"strongest line at {energy[found.spectra[k].argmax()]:.2f} keV"
-        panels.append(shown(found.abundances[k], "unmixed", peak))
+        panels.append(shown(found.abundances[k], step_nm, "unmixed", peak))
     below = [
         pictures.curve(
             energy, 1e3 * found.spectra[k], x_label="energy, keV", y_label="spectrum, per 1000",
@@ -76,7 +80,7 @@ def needle() -> Image.Image:
 def oxide(path: Path) -> None:
     """Unmix the X-rays of silica particles."""
     signal = io.load(path).signals["EDS_Spectrum_Image"]
-    energy = axis(signal)
+    energy, step_nm = axis(signal), pixel_nm(signal.axes)
     image = np.asarray(signal.data)
     rank = spectral.estimate_rank(image)
     say(
@@ -88,21 +92,28 @@ def oxide(path: Path) -> None:
     for name, line in (("Si K", 1.77), ("Cu K", 8.09)):
         here = np.abs(energy - line) < 0.1
         panels.append(
-            shown(image[..., here].sum(axis=-1), f"{name}, counts", f"{line - 0.1:.2f} to {line + 0.1:.2f} keV")
+            shown(
+                image[..., here].sum(axis=-1), step_nm, f"{name}, counts", f"{line - 0.1:.2f} to {line + 0.1:.2f} keV"
+            )
         )
-    panels.append(shown(found[2].residual, "left over, by pixel", "in units of its noise"))
+    panels.append(shown(found[2].residual, step_nm, "left over, by pixel", "in units of its noise"))
     for n, result in found.items():
         for k in range(n):
             total = np.nansum(result.abundances[k])
             panels.append(
-                shown(result.abundances[k], f"component {k + 1} of {n}", f"{total / image.sum():.0%} of the counts")
+                shown(
+                    result.abundances[k],
+                    step_nm,
+                    f"component {k + 1} of {n}",
+                    f"{total / image.sum():.0%} of the counts",
+                )
             )
             say(
                 f"SiO2: {n}: {k + 1}: {total / image.sum():.2f} of the counts, "
                 f"lines at {lines(energy, result.spectra[k])} keV"
             )
         say(f"SiO2: {n}: {'; '.join(result.notes)}")
-    panels.append(shown(found[3].residual, "left over of three", "in units of its noise"))
+    panels.append(shown(found[3].residual, step_nm, "left over of three", "in units of its noise"))
     low = energy < 10
     below = [
         pictures.curve(
@@ -120,7 +131,7 @@ def velox(path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
         data = io.load(archive.extract(archive.namelist()[0], folder))
         losses = np.asarray(data.signals["EELS_2"].data)
-        energy = axis(data.signals["EELS_2"])
+        energy, step_nm = axis(data.signals["EELS_2"]), pixel_nm(data.signals["EELS_2"].axes)
         rays, kev = np.asarray(data.signals["EDS_7"].data), axis(data.signals["EDS_7"])
     rank = spectral.estimate_rank(rays)
     say(
@@ -135,8 +146,8 @@ def velox(path: Path) -> None:
     three = spectral.unmix(losses, 3)
     say(f"Velox EELS with three: {'; '.join(three.notes)}")
     total = losses.sum(axis=-1)
-    panels = [shown(total, "all losses", f"{energy[0]:.0f} to {energy[-1]:.0f} eV")]
-    panels += [shown(found.abundances[k] / total, f"share of component {k + 1}", "of two") for k in range(2)]
+    panels = [shown(total, step_nm, "all losses", f"{energy[0]:.0f} to {energy[-1]:.0f} eV")]
+    panels += [shown(found.abundances[k] / total, step_nm, f"share of component {k + 1}", "of two") for k in range(2)]
     mean = losses.mean(axis=(0, 1)) / losses.mean(axis=(0, 1)).sum()
     middle = [s[1024:].mean() / s[:1024].mean() for s in found.spectra]
     say(f"Velox EELS: upper over lower half of the channels: {middle[0]:.3f} and {middle[1]:.3f}")
@@ -166,9 +177,9 @@ def lines(energy: NDArray[np.float64], spectrum: NDArray[np.float64], number: in
     return found
 
 
-def shown(values: NDArray[Any], *text: str) -> Panel:
-    """Return a map with the lines above it."""
-    return pictures.gray(values, size=SIDE), text
+def shown(values: NDArray[Any], step_nm: float | tuple[float, float] | None, *text: str) -> Panel:
+    """Return a map with a scale bar, where the size of its pixels is known, and the lines above it."""
+    return pictures.gray(values, size=SIDE, nm_per_pixel=step_nm), text
 
 
 def beneath(sheet: Image.Image, below: Sequence[Image.Image]) -> Image.Image:

@@ -103,9 +103,6 @@ def open_spectra(path: Path, signal: str | None = None, energy_ev: Sequence[floa
         axes = (*axes[:-1], io.Axis("energy", axes[-1].size, energy_ev[1], energy_ev[0], "eV"))
     axis = axes[-1]
     unit = "eV" if axis.unit in _EV else axis.unit or "channel"
-    pixel = None
-    if all(side.unit in _NM and side.scale > 0 for side in axes[:2]):
-        pixel = axes[0].scale * _NM[axes[0].unit], axes[1].scale * _NM[axes[1].unit]
     try:
         data = in_memory(found)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
@@ -114,7 +111,14 @@ def open_spectra(path: Path, signal: str | None = None, energy_ev: Sequence[floa
         raise FormatError(f"{path}: {name} cannot be read ({type(error).__name__}: {error})") from error
     known = found.metadata.get("unit")
     values = known if isinstance(known, str) else ""
-    return SpectrumImage(name, data, axes, axis.coordinates * _EV.get(axis.unit, 1.0), unit, pixel, values)
+    return SpectrumImage(name, data, axes, axis.coordinates * _EV.get(axis.unit, 1.0), unit, pixel_nm(axes), values)
+
+
+def pixel_nm(axes: Sequence[io.Axis]) -> tuple[float, float] | None:
+    """Return height and width of a pixel, None where the axes of the places have no length."""
+    if not all(side.unit in _NM and side.scale > 0 for side in axes[:2]):
+        return None
+    return axes[0].scale * _NM[axes[0].unit], axes[1].scale * _NM[axes[1].unit]
 
 
 def open_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
