@@ -10,8 +10,7 @@ import numpy as np
 from esteemcore import diffraction, io
 from esteemcore.cli.classify_page import report
 from esteemcore.cli.frames4d import ScanFrames
-from esteemcore.cli.options import add_scan, bar, loaded
-from esteemcore.errors import ParameterError
+from esteemcore.cli.options import add_overwrite, add_scan, bar, loaded, report_beside
 from esteemcore.io.container import check_path
 
 
@@ -27,22 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-disks", action="store_true", help="do not classify by Bragg disks as well: twice as fast")
     parser.add_argument("--seed", type=int, default=0, help="seed of thinning and first groups (%(default)s)")
     parser.add_argument("--signal", help="which signal, when the file holds several with detector frames")
-    parser.add_argument("--overwrite", action="store_true", help="replace container and report that are there already")
+    add_overwrite(parser)
     add_scan(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Classify, write container and report, and print what was found."""
     out = check_path(arguments.out)
-    page = out.with_suffix(".html")
-    for path in (out, page):
-        if path.exists() and not arguments.overwrite:
-            raise ParameterError(f"{path} exists already; choose another name, or replace it with --overwrite")
-    raw, made = arguments.file.resolve(), out.resolve()
-    if made == raw or made in raw.parents or raw in made.parents:
-        raise ParameterError(f"{out} would take the place of the frames in {arguments.file}; choose another name")
-    if not out.parent.is_dir():
-        raise ParameterError(f"there is no folder {out.parent}; make it first, or choose another one")
+    page = report_beside(out, [arguments.file], "frames", overwrite=arguments.overwrite)
     dataset = loaded(arguments)
     frames = ScanFrames(dataset, arguments.signal)
     with bar("classifying") as progress:

@@ -10,7 +10,7 @@ from pathlib import Path
 from esteemcore import multiframe
 from esteemcore.cli import multiframe_areas
 from esteemcore.cli.multiframe_page import report
-from esteemcore.cli.options import bar, stem
+from esteemcore.cli.options import add_overwrite, bar, report_beside, stem
 from esteemcore.errors import ParameterError
 from esteemcore.io.container import check_path
 
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bin", type=int, default=1, metavar="N", help="add up N channels in the sum (%(default)s)")
     parser.add_argument("--no-variance", action="store_true", help="keep no variance: half the memory")
     parser.add_argument("--no-components", action="store_true", help="do not count components above noise")
-    parser.add_argument("--overwrite", action="store_true", help="replace container and report that are there already")
+    add_overwrite(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -67,16 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     maps = multiframe.maps_from_words(" ".join(arguments.map))
     energy = energy_settings(arguments)
     sources, out = _split(arguments)
-    page = out.with_suffix(".html")
-    for path in (out, page):
-        if path.exists() and not arguments.overwrite:
-            raise ParameterError(f"{path} exists already; choose another name, or replace it with --overwrite")
-    for source in sources:
-        raw, made = source.resolve(), out.resolve()
-        if made == raw or made in raw.parents or (raw in made.parents and raw.suffix == made.suffix):
-            raise ParameterError(f"{out} would take the place of the frames in {source}; choose another name")
-    if not out.parent.is_dir():
-        raise ParameterError(f"there is no folder {out.parent}; make it first, or choose another one")
+    page = report_beside(out, sources, "frames", overwrite=arguments.overwrite, in_folders=True)
     if arguments.areas:
         for line in multiframe_areas.merge(arguments, sources, out, page):
             print(line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,47 @@ def result_folder(path: Path) -> Path:
     except OSError as error:
         raise ParameterError(f"the folder {path} cannot be made ({error.strerror}); choose another --out") from error
     return path
+
+
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Declare that a container and its report may be replaced."""
+    parser.add_argument("--overwrite", action="store_true", help="replace container and report that are there already")
+
+
+def report_beside(out: Path, sources: Iterable[Path], held: str, *, overwrite: bool, in_folders: bool = False) -> Path:
+    """Return where the report of a container goes, before the work begins.
+
+    Parameters
+    ----------
+    out : Path
+        The container to make.
+    sources : iterable of Path
+        What it is made from.
+    held : str
+        What the sources hold, in words.
+    overwrite : bool
+        Whether container and report may be replaced.
+    in_folders : bool, optional
+        Whether sources may be folders with other things in them, the container for one.
+
+    Raises
+    ------
+    ParameterError
+        If container or report are there already, the container would lie on or in its source, or its folder is missing.
+    """
+    page = out.with_suffix(".html")
+    for path in (out, page):
+        if path.exists() and not overwrite:
+            raise ParameterError(f"{path} exists already; choose another name, or replace it with --overwrite")
+    made = out.resolve()
+    for source in sources:
+        raw = source.resolve()
+        inside = raw in made.parents and not (in_folders and raw.suffix != made.suffix)
+        if made == raw or made in raw.parents or inside:
+            raise ParameterError(f"{out} would take the place of the {held} in {source}; choose another name")
+    if not out.parent.is_dir():
+        raise ParameterError(f"there is no folder {out.parent}; make it first, or choose another one")
+    return page
 
 
 def stem(path: Path) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from esteemcore import io, multiframe, spectral
 from esteemcore.cli import unmix_number, unmix_sure
-from esteemcore.cli.options import bar, stem
+from esteemcore.cli.options import add_overwrite, bar, report_beside, stem
 from esteemcore.cli.spectrum_image import SpectrumImage, counts_of_pixels, open_mask, open_spectra
 from esteemcore.cli.unmix_page import report
 from esteemcore.errors import ParameterError
@@ -87,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--readout-sigma", type=float, default=0.0, metavar="R", help="readout noise in counts")
     parser.add_argument("--smoothing-px", type=float, metavar="PX", help="smooth abundances; default: from the counts")
     parser.add_argument("--seed", type=int, default=0, help="of random numbers (%(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="replace container and report that are there already")
+    add_overwrite(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -95,15 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     wanted = components(arguments.components)
     maps = multiframe.maps_from_words(" ".join(arguments.map))
     out = check_path(arguments.out or Path(f"{stem(arguments.file)}_unmixed.esteem"))
-    page = out.with_suffix(".html")
-    for path in (out, page):
-        if path.exists() and not arguments.overwrite:
-            raise ParameterError(f"{path} exists already; choose another name, or replace it with --overwrite")
-    raw, made = arguments.file.resolve(), out.resolve()
-    if made == raw or made in raw.parents or raw in made.parents:
-        raise ParameterError(f"{out} would take the place of the spectra in {arguments.file}; choose another name")
-    if not out.parent.is_dir():
-        raise ParameterError(f"there is no folder {out.parent}; make it first, or choose another one")
+    page = report_beside(out, [arguments.file], "spectra", overwrite=arguments.overwrite)
     image = open_spectra(arguments.file, arguments.signal, arguments.energy)
     mask = _mask(arguments, image)
     measured = {element.name: (element, _map(image, element, arguments)) for element in maps}
@@ -202,7 +194,7 @@ def signals(found: Unmixed) -> dict[str, io.Signal]:
         made |= unmix_sure.signals(found.sure, component, places, energy, unit)
     for name, (_, measured) in found.maps.items():
         made[f"map_{name}"] = io.Signal(measured.data, places, metadata={"unit": "counts"})
-        made[f"map_{name}_sigma"] = io.Signal(np.sqrt(measured.variance), places, metadata={"unit": "counts"})
+        made[f"map_{name}_sigma"] = io.Signal(measured.sigma, places, metadata={"unit": "counts"})
     return made
 
 

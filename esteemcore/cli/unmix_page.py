@@ -128,7 +128,7 @@ def _maps(page: Page, found: Unmixed) -> None:
         window = "{:g} to {:g} eV".format(*element.window_ev)
         low, high = limits(measured.data)
         pictures.append((_gray(measured.data, found), name, f"net counts, {window}"))
-        pictures.append((_gray(np.sqrt(measured.variance), found), f"{name}: sigma", "standard deviation in counts"))
+        pictures.append((_gray(measured.sigma, found), f"{name}: sigma", "standard deviation in counts"))
         rows.append([name, window, element.model, f"{measured.snr:.3g}", f"{low:.4g} to {high:.4g}"])
     page.pictures(pictures)
     page.table(["map", "window", "background", "SNR per pixel", "counts shown black to white"], rows)

@@ -129,15 +129,21 @@ class LiveState:
     error: str = ""
 
     @property
+    def distance_nm(self) -> NDArray[np.float64]:
+        """How far each frame has drifted from the first one, in nm, shape (n,); NaN where its place is not sure."""
+        distance: NDArray[np.float64] = np.hypot(*self.drift_nm.T)
+        return distance
+
+    @property
     def summary(self) -> str:
         """Where the series stands, in one line."""
         words = [f"{self.accepted} of {self.frames} frames in the sum", f"{self.dose:.3g} e/Å²"]
         words += [f"SNR {name} {found.snr:.2g}" for name, found in self.maps.items() if math.isfinite(found.snr)]
         if self.components:
             words.append(self.components[-1].words.removesuffix(" above noise"))
-        placed = self.drift_nm[np.isfinite(self.drift_nm).all(axis=1)]
-        if len(placed):
-            words.append(f"drift {float(np.hypot(*placed[-1])):.3g} nm")
+        placed = self.distance_nm[np.isfinite(self.distance_nm)]
+        if placed.size:
+            words.append(f"drift {placed[-1]:.3g} nm")
         if self.error:
             words.append(f"analysis ended: {self.error}")
         return ", ".join(words)

@@ -75,6 +75,12 @@ class EdgeMap:
     provenance: Provenance
 
     @property
+    def sigma(self) -> NDArray[np.float64]:
+        """Standard deviation of `data`, place by place."""
+        sigma: NDArray[np.float64] = np.sqrt(self.variance)
+        return sigma
+
+    @property
     def snr(self) -> float:
         """Mean of the map over the root mean square of its standard deviation; it grows as the root of the dose."""
         noise = float(np.sqrt(np.nanmean(self.variance)))

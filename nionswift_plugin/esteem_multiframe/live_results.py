@@ -239,8 +239,7 @@ class LiveResults:
         metadata = {binding.KEY: {"frames": state.frames, "accepted": state.accepted, "dose_e_per_A2": state.dose}}
         step = (step_nm, step_nm)
         self._put("Aligned mean", binding.to_xdata(state.mean, step, "counts", metadata))
-        away = np.hypot(*state.drift_nm.T)
-        self._put("Drift", live_curves.by_frame(away, "nm", metadata))
+        self._put("Drift", live_curves.by_frame(state.distance_nm, "nm", metadata))
         if state.components:
             self._put("Components against dose", live_curves.components(state, metadata))
         if state.forming is not None and state.forming is not self._formed and self._live is not None:

@@ -221,6 +221,9 @@ def test_a_blank_frame_is_left_out_with_a_reason(tmp_path) -> None:
     assert (state.frames, state.accepted) == (8, 7)
     assert state.reasons[4]
     assert np.isnan(state.drift_nm[4]).all()
+    assert np.isnan(state.distance_nm).tolist() == [k == 4 for k in range(8)]
+    assert state.distance_nm[7] == pytest.approx(0.7 * np.hypot(*specimen.drift), abs=0.06)
+    assert f"drift {state.distance_nm[7]:.3g} nm" in state.summary
     assert live.result().frames == 7
     assert state.summary.startswith("7 of 8 frames")
 

@@ -105,6 +105,7 @@ def test_without_a_background_window_a_map_is_the_sum(rng) -> None:
     np.testing.assert_array_equal(found.data, counts[..., (ENERGY >= 500) & (ENERGY < 560)].sum(axis=-1))
     assert found.variance.mean() == pytest.approx(found.data.mean())
     np.testing.assert_allclose(found.variance, found.data, rtol=0.02)
+    np.testing.assert_allclose(found.sigma, np.sqrt(found.data), rtol=0.01)
     assert spectral.edge_map(counts[0, 0], ENERGY, SIGNAL).variance == pytest.approx(found.data[0, 0])
 
 

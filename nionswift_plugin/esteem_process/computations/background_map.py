@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
 from nion.swift.model import DataItem, Symbolic
 
 from esteemcore import io, multiframe, spectral
@@ -71,7 +70,7 @@ class BackgroundMap:
             return
         (element, found, axes), self._made = self._made, None
         entry = {"map": {"name": element, "snr": found.snr, "provenance": found.provenance.as_dict()}}
-        values = {"map": found.data, "sigma": np.sqrt(found.variance), "background": found.background}
+        values = {"map": found.data, "sigma": found.sigma, "background": found.background}
         for name, data in values.items():
             figures = f"{element} SNR {found.snr:.3g}" if name == "map" else element
             linked_items.show(self._computation, name, linked_items.xdata_of(data, axes[:2], entry, "counts"), figures)
