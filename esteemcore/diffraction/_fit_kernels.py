@@ -194,22 +194,21 @@ def _products(work, n, normal, gradient):
     gradient[0], gradient[1], gradient[2], gradient[3] = s, t, u, v
 
 
-@njit(cache=True, nogil=True)
-def _cholesky(normal):
-    """Replace the lower triangle of a matrix by its Cholesky factor; False if it has none."""
+@njit(cache=True, nogil=True, error_model="numpy")
+def _factorize(normal):
+    """Replace the lower triangle of a matrix by that of L, with 1 / D on the diagonal; False if it has no L D L^T."""
     for j in range(PARAMETERS):
-        left = normal[j, j]
-        for k in range(j):
-            left -= normal[j, k] * normal[j, k]
-        if left <= 1e-12:
+        pivot = normal[j, j]
+        if pivot <= 1e-12:
             return False
-        normal[j, j] = math.sqrt(left)
-        inverse = 1 / normal[j, j]
+        inverse = 1 / pivot
         for i in range(j + 1, PARAMETERS):
-            total = normal[i, j]
-            for k in range(j):
-                total -= normal[i, k] * normal[j, k]
-            normal[i, j] = total * inverse
+            share = normal[i, j] * inverse
+            for k in range(j + 1, i):
+                normal[i, k] -= share * normal[k, j] * pivot
+            normal[i, i] -= share * normal[i, j]
+            normal[i, j] = share
+        normal[j, j] = inverse
     return True
 
 
@@ -219,11 +218,24 @@ def _solve(factor, vector):
     for i in range(PARAMETERS):
         for k in range(i):
             vector[i] -= factor[i, k] * vector[k]
-        vector[i] /= factor[i, i]
     for i in range(PARAMETERS - 1, -1, -1):
+        vector[i] *= factor[i, i]
         for k in range(i + 1, PARAMETERS):
             vector[i] -= factor[k, i] * vector[k]
-        vector[i] /= factor[i, i]
+
+
+@njit(cache=True, nogil=True)
+def _variance(factor, i, vector):
+    """Return the variance of one parameter, all others free: a diagonal element of the inverse of the matrix."""
+    total = factor[i, i]
+    vector[i] = 1
+    for j in range(i + 1, PARAMETERS):  # a column of the inverse of L
+        value = 0.0
+        for k in range(i, j):
+            value -= factor[j, k] * vector[k]
+        vector[j] = value
+        total += value * value * factor[j, j]
+    return total
 
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
@@ -244,8 +256,7 @@ def _radius_step(work, n, factor, vector):
     for i in range(PARAMETERS):  # what the other parameters explain of it, by forward substitution
         for k in range(i):
             vector[i] -= factor[i, k] * vector[k]
-        vector[i] /= factor[i, i]
-        whole -= vector[i] * vector[i]
+        whole -= vector[i] * vector[i] * factor[i, i]
     whole = max(whole, 1e-3 * information + 1e-9)
     return slope / whole, whole
 
@@ -255,12 +266,13 @@ def center_of_counts(window, n, radius, background):
     """Return how far the centre of the counts above the background lies from the place, at most 2 px either way."""
     total = sum_y = sum_x = np.float32(0)
     limit, level, zero = np.float32((radius + 1) ** 2), np.float32(background), np.float32(0)
-    for k in range(n):
+    for k in range(padded(n)):
         dy, dx = window[0, k], window[1, k]
         value = window[2, k] - level if dy * dy + dx * dx <= limit else zero
         total += value
         sum_y += value * dy
         sum_x += value * dx
+    total += (padded(n) - n) * level  # the padding is in the middle
     if total <= 0:
         return 0.0, 0.0
     return min(max(sum_y / total, -2.0), 2.0), min(max(sum_x / total, -2.0), 2.0)
@@ -272,11 +284,13 @@ def first_guess(window, n, start, prior, radius, p):
     y0, x0, limit = np.float32(start[1]), np.float32(start[2]), np.float32((radius + 1.2) ** 2)
     beyond = pixels = np.float32(0)
     one, zero = np.float32(1), np.float32(0)
-    for k in range(n):
+    for k in range(padded(n)):
         dy, dx = window[0, k] - y0, window[1, k] - x0
         outside = one if dy * dy + dx * dx > limit else zero
         beyond += outside * (window[2, k] - window[3, k])
         pixels += outside
+    if y0 * y0 + x0 * x0 > limit:  # the padding is in the middle
+        pixels -= padded(n) - n
     p[0] = max(beyond / max(pixels, 1), 0.01)
     p[1] = max(start[0], 0.02)
     p[2], p[3], p[4] = prior[0] * p[1], prior[1] * p[1], prior[2]
@@ -313,7 +327,7 @@ def fit_disk(
             gradient[2 + i] -= (p[2 + i] - prior[i] * unit) * certainty
         normal[0, 0] += 1e-6
         normal[1, 1] += 1e-6
-        if not _cholesky(normal):
+        if not _factorize(normal):
             return False
         _solve(normal, gradient)
         along = gradient[5] * last_y + gradient[6] * last_x
@@ -329,22 +343,18 @@ def fit_disk(
         for i in range(PARAMETERS):
             p[i] += gradient[i]
         last_y, last_x = gradient[5], gradient[6]
-        y_deviations, x_deviations = normal[5, 5] * last_y + normal[6, 5] * last_x, normal[6, 6] * last_x
+        sideways = last_y + normal[6, 5] * last_x
+        deviations = sideways * sideways / normal[5, 5] + last_x * last_x / normal[6, 6]
         p[0] = max(p[0], 3 * LEAST_RATE)
         p[1] = max(p[1], 0.01)
         p[4] = min(max(p[4], -0.4), 0.4)
         if (p[5] - y0) ** 2 + (p[6] - x0) ** 2 > 0.25 * radius * radius:
             return False
-        if y_deviations * y_deviations + x_deviations * x_deviations < near * near:
+        if deviations < near * near:
             break
-    a, b, c = normal[5, 5], normal[6, 5], normal[6, 6]
-    result[0] = (c * c + b * b) / (a * a * c * c)
-    result[1] = 1 / (c * c)
     result[2], result[3] = _radius_step(work, n, normal, gradient)
+    result[0], result[1] = _variance(normal, 5, gradient), normal[6, 6]
     for i in (2, 3, 4):
-        gradient[:] = 0
-        gradient[i] = 1
-        _solve(normal, gradient)
         unit = p[1] if i < 4 else 1.0
-        result[2 + i] = gradient[i] / (unit * unit)
+        result[2 + i] = _variance(normal, i, gradient) / (unit * unit)
     return True

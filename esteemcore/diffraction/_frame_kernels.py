@@ -29,8 +29,9 @@ COLUMNS = 12
 FEW = 0.05
 """Share of the pixels with electrons up to which these are quicker summed one by one than the frame as a whole."""
 
-NEAR = 0.2
-"""A step of the place shorter than this, in standard errors of the place, is the last one of a fit."""
+NEAR_FIRST, NEAR_AGAIN = 0.5, 0.2
+"""A step of the place shorter than this, in standard errors of the place, is the last one of a fit; the next one would
+be some five times shorter. The first counts where a disk is fitted once, the second where it is fitted again."""
 
 WHOLE = 0.99
 """Share of a disk on the detector from which on the centre of its counts is believed without a fit."""
@@ -64,7 +65,7 @@ def make_scratch(ky, kx, zero, look):
         np.empty(ky * kx, np.int64),
         np.empty(look.most, np.int64),
         np.empty((look.most, 6)),
-        np.empty(128),
+        np.empty((3, 128)),
         np.empty((4, size), np.float32),
         np.empty((WORK_ROWS, size), np.float32),
         np.empty((PARAMETERS + 1, PARAMETERS)),
@@ -131,7 +132,7 @@ def _fit_places(frame, look, n_best, center_y, center_x, again, scratch, rows):
                 edge,
                 to_circle,
                 profile,
-                NEAR,
+                NEAR_AGAIN if again else NEAR_FIRST,
                 look.iterations,
                 work,
                 normal,
@@ -267,8 +268,7 @@ def find_in_frames(frames, look, zero, known, first, number, rows):
 def find_in_events(offset, pixel, count, ky, kx, look, known, first, number, rows):
     """Do the same from the electrons of frames, which are spread out one frame after the other and taken back."""
     scratch = make_scratch(ky, kx, np.int32(0), look)
-    inner, outer = make_sums(ky, kx, look)
-    where = np.empty(ky * kx, np.int64)
+    sums, where = make_sums(ky, kx, look), np.empty(ky * kx, np.int64)
     frame, valid = np.zeros((ky, kx), np.int32), look.valid.ravel()
     most = int(FEW * ky * kx)
     flat = frame.ravel()
@@ -282,11 +282,11 @@ def find_in_events(offset, pixel, count, ky, kx, look, known, first, number, row
         if first[f, 0] >= 0:
             number[f] = _fit_again(frame, look, known[first[f, 0] : first[f, 1]], scratch, rows[at:])
         elif offset[f + 1] - offset[f] <= most and electrons <= MOST_ELECTRONS:
-            sum_events(pixel[mine], count[mine], look.valid, inner, outer)
-            found = score_events(inner, outer, look, scratch.score, scratch.place, where)
-            number[f] = _fit_found(frame, found, look, inner.inside, outer.inside, scratch, rows[at:])
-            inner.padded[:] = 0
-            outer.padded[:] = 0
+            sum_events(pixel[mine], count[mine], look.valid, sums)
+            found = score_events(sums, look, scratch.score, scratch.place, where)
+            number[f] = _fit_found(frame, found, look, sums.inner, sums.outer, scratch, rows[at:])
+            sums.padded[:] = 0
+            sums.prefix[:] = 0
         else:
             number[f] = _find_in_frame(frame, look, scratch, rows[at:])
         at += number[f]

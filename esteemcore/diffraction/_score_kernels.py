@@ -248,11 +248,26 @@ def _smallest(values, n, k):
 
 
 @njit(cache=True, nogil=True)
+def _places_round(u, v, n, ring):
+    """Write n places round a circle, from (u, v) on, to the first two rows of ``ring``."""
+    turn, across = math.cos(2 * math.pi / n), math.sin(2 * math.pi / n)
+    for k in range(8):  # eight chains of turns, which do not wait for each other
+        ring[0, k], ring[1, k] = u, v
+        u, v = turn * u + across * v, turn * v - across * u
+    for _ in range(3):
+        turn, across = turn * turn - across * across, 2 * turn * across
+    for k in range(8, n):
+        u, v = ring[0, k - 8], ring[1, k - 8]
+        ring[0, k], ring[1, k] = turn * u + across * v, turn * v - across * u
+
+
+@njit(cache=True, nogil=True)
 def stands_out(inner, y, x, center_y, center_x, look, ring):
     """Return the significance of a disk against what else lies on its ring round the centre.
 
     A halo is bright all along the ring, a reflection is not. The ring, an ellipse where the detector makes it one, is
-    sampled every 0.6 radii and compared with its lower part. Infinite where there is no ring to compare with.
+    sampled every 0.6 radii and compared with its lower part. Infinite where there is no ring to compare with. ``ring``
+    (3, most samples) is scratch memory.
     """
     area, whole, radius = look.area, look.whole, look.radius
     round_, back = look.to_circle, look.to_ellipse
@@ -261,23 +276,24 @@ def stands_out(inner, y, x, center_y, center_x, look, ring):
     distance = math.sqrt(u * u + v * v)
     if distance < 2.5 * radius:
         return np.inf
-    n = min(ring.shape[0], max(12, int(2 * math.pi * distance / (0.6 * radius))))
-    turn, across = math.cos(2 * math.pi / n), math.sin(2 * math.pi / n)
-    used = 0
-    for _ in range(n):
-        sy = center_y + back[0, 0] * u + back[0, 1] * v
-        sx = center_x + back[1, 0] * u + back[1, 1] * v
-        u, v = turn * u + across * v, turn * v - across * u
-        iy, ix = math.floor(sy + 0.5), math.floor(sx + 0.5)
-        if iy < 0 or iy >= inner.shape[0] or ix < 0 or ix >= inner.shape[1]:
+    n = min(ring.shape[1], max(12, int(2 * math.pi * distance / (0.6 * radius))))
+    _places_round(u, v, n, ring)
+    y0, x0, yu, yv, xu, xv = center_y + 0.5, center_x + 0.5, back[0, 0], back[0, 1], back[1, 0], back[1, 1]
+    rows, columns, near, least = inner.shape[0], inner.shape[1], 4 * radius * radius, 0.6 * whole
+    held, used = ring[2], 0
+    for k in range(n):
+        u, v = ring[0, k], ring[1, k]
+        iy, ix = math.floor(y0 + yu * u + yv * v), math.floor(x0 + xu * u + xv * v)
+        if iy < 0 or iy >= rows or ix < 0 or ix >= columns:
             continue
-        if (iy - y) ** 2 + (ix - x) ** 2 < 4 * radius * radius or area[iy, ix] < 0.6 * whole:
+        far_y, far_x, pixels = iy - y, ix - x, area[iy, ix]
+        if far_y * far_y + far_x * far_x < near or pixels < least:
             continue
-        ring[used] = inner[iy, ix] * whole / area[iy, ix]
+        held[used] = float(inner[iy, ix]) if pixels == whole else inner[iy, ix] * whole / pixels
         used += 1
     if used < 8:
         return np.inf
-    low = _smallest(ring, used, int(0.3 * used))
+    low = _smallest(held, used, int(0.3 * used))
     usual = low + 0.5 * math.sqrt(low) + 0.25  # the 30 % quantile of Poisson numbers lies half a deviation below
     here = inner[y, x] * whole / area[y, x]
     if here <= usual:

@@ -77,10 +77,10 @@ def test_the_scores_of_all_places(rng, rate) -> None:
 
 def summed(frame, seen):
     """The sums of the electrons of a frame over both disks, from the electrons in any order."""
-    inner, outer = _event_kernels.make_sums(*frame.shape, seen)
+    sums = _event_kernels.make_sums(*frame.shape, seen)
     pixel = np.random.default_rng(1).permutation(np.flatnonzero(frame)).astype(np.uint32)
-    _event_kernels.sum_events(pixel, frame.ravel()[pixel].astype(np.uint16), seen.valid, inner, outer)
-    return inner, outer
+    _event_kernels.sum_events(pixel, frame.ravel()[pixel].astype(np.uint16), seen.valid, sums)
+    return sums
 
 
 @pytest.mark.parametrize("radius", [4.0, 8.3])
@@ -89,8 +89,11 @@ def test_electrons_add_themselves_to_the_disks_that_they_lie_in(rng, radius) -> 
     frame, valid = rng.poisson(0.05, (40, 47)), rng.random((40, 47)) < 0.9
     frame[0, 0] = frame[-1, -1] = 3
     seen = looking(frame.shape, radius, valid=valid)
-    for span, sums in zip((seen.inner_span, seen.outer_span), summed(frame, seen), strict=True):
-        np.testing.assert_array_equal(sums.inside, ndimage.convolve(frame * valid, disk(span), mode="constant"))
+    sums = summed(frame, seen)
+    np.testing.assert_array_equal(sums.inner, ndimage.convolve(frame * valid, disk(seen.inner_span), mode="constant"))
+    prefix = np.zeros((40 + 2 * seen.pad + 1, 47 + 2 * seen.pad), np.int32)
+    _score_kernels.sum_columns(frame * valid, seen.pad, prefix)
+    np.testing.assert_array_equal(sums.prefix[:-1, : prefix.shape[1]], prefix)
 
 
 def test_the_scores_of_all_places_from_electrons(rng) -> None:
@@ -98,31 +101,41 @@ def test_the_scores_of_all_places_from_electrons(rng) -> None:
     frame = rng.poisson(0.05, (40, 47))
     frame[18:24, 20:26] += rng.poisson(3, (6, 6))
     seen = looking(frame.shape, significance=2.0)
-    inner, outer = summed(frame, seen)
+    inner, outer = (ndimage.convolve(frame, disk(span), mode="constant") for span in seen[3:5])
     twin = np.zeros(frame.shape)
     for y, x in np.argwhere(seen.share > 0):
-        twin[y, x] = significance(inner.inside[y, x], outer.inside[y, x], seen.share[y, x], seen.speckle)
+        twin[y, x] = significance(inner[y, x], outer[y, x], seen.share[y, x], seen.speckle)
     twin[twin < 2.0] = 0
-    score, place, where = np.zeros(frame.shape), np.zeros(frame.size, np.int64), np.zeros(frame.size, np.int64)
-    n = _event_kernels.score_events(inner, outer, seen, score, place, where)
+    sums, score = summed(frame, seen), np.zeros(frame.shape)
+    place, where = np.zeros(frame.size, np.int64), np.zeros(frame.size, np.int64)
+    n = _event_kernels.score_events(sums, seen, score, place, where)
     np.testing.assert_allclose(score, twin, atol=1e-9)
     assert place[:n].tolist() == np.flatnonzero(twin).tolist()
+    np.testing.assert_array_equal(sums.outer[twin > 0], outer[twin > 0])
 
 
 @njit
-def lanes(out, at, pattern, where, value, low):
-    _lane_intrinsics.add_lanes(out, at, pattern, where, value)
-    return _lane_intrinsics.lanes_from(out, at, low)
+def lanes(out, at, pattern, ends):
+    _lane_intrinsics.add_lanes(out, at, pattern, 2, np.int16(5))
+    bits = _lane_intrinsics.lanes_from(out, at, np.int16(1))
+    _lane_intrinsics.add_from(out, at + 40, at)
+    _lane_intrinsics.sum_ends(out, at, ends + 3, ends, out, 90)
+    return bits
 
 
 @pytest.mark.parametrize("at", [0, 3, 18])
 def test_vector_instructions_touch_their_lanes_only(rng, at) -> None:
-    out, pattern = rng.integers(-9, 9, 50).astype(np.int16), rng.integers(-1, 1, 20).astype(np.int16)
-    twin = out.copy()
-    twin[at : at + _lane_intrinsics.LANES] += np.int16(5) & pattern[2 : 2 + _lane_intrinsics.LANES]
-    bits = lanes(out, at, pattern, 2, np.int16(5), np.int16(1))
+    some, all_of_them = _lane_intrinsics.LANES, _lane_intrinsics.LOOK_LANES
+    out, pattern = rng.integers(-9, 9, 125).astype(np.int16), rng.integers(-1, 1, 20).astype(np.int16)
+    twin, ends = out.copy(), np.array([0, 7, 4])
+    bits = lanes(out, at, pattern, ends)
+    twin[at : at + some] += np.int16(5) & pattern[2 : 2 + some]
+    assert bits == sum(1 << k for k in range(all_of_them) if twin[at + k] >= 1)
+    twin[at + 40 : at + 40 + all_of_them] += twin[at : at + all_of_them]
+    twin[90 : 90 + all_of_them] = sum(
+        twin[at + i + 3 : at + i + 3 + all_of_them] - twin[at + i : at + i + all_of_them] for i in ends
+    )
     np.testing.assert_array_equal(out, twin)
-    assert bits == sum(1 << k for k in range(_lane_intrinsics.LOOK_LANES) if twin[at + k] >= 1)
 
 
 def test_the_best_places_are_maxima_that_keep_their_distance(rng) -> None:
@@ -262,9 +275,9 @@ def test_a_halo_does_not_stand_out_and_a_reflection_does() -> None:
     area = disk(seen.inner_span)
     for frame, low, high in ((ring, 0, 1.5), (spot, 8, np.inf), (ring + spot, 8, np.inf)):
         sums = ndimage.convolve(frame, area, mode="constant")
-        value = _score_kernels.stands_out(sums, 40, 62, 40.0, 40.0, seen, np.zeros(128))
+        value = _score_kernels.stands_out(sums, 40, 62, 40.0, 40.0, seen, np.zeros((3, 128)))
         assert low <= value <= high
-    assert _score_kernels.stands_out(sums, 40, 44, 40.0, 40.0, seen, np.zeros(128)) == np.inf
+    assert _score_kernels.stands_out(sums, 40, 44, 40.0, 40.0, seen, np.zeros((3, 128))) == np.inf
 
 
 @pytest.mark.parametrize("electrons", [150, 6000])
