@@ -232,6 +232,19 @@ def transposed_times(matrix: Any, right: NDArray[Any]) -> NDArray[Any]:
     return result
 
 
+def scaled(matrix: Any, row: NDArray[Any], column: NDArray[Any]) -> Any:
+    """Return ``row[:, None] * matrix * column`` as the kind of matrix that it was, in the dtype of the weights."""
+    if isinstance(matrix, RowBlocks):
+        return matrix.weighted(row, column)
+    if is_sparse(matrix):
+        result = matrix.astype(row.dtype)  # a copy of the values
+        result.data *= np.repeat(row, np.diff(result.indptr)) * column[result.indices]
+        return result
+    result = matrix.astype(row.dtype, copy=False) * column
+    result *= row[:, None]
+    return result
+
+
 def sums(matrix: Any) -> Sums:
     """Return the sums of the rows and of the columns of a matrix and its lowest value; refuse NaN and infinities."""
     if isinstance(matrix, RowBlocks):

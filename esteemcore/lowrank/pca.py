@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esteemcore._core import checks
-from esteemcore.lowrank.operators import CentredSparse, RowBlocks, is_sparse, real_matrix, sum_of_squares, sums
+from esteemcore.lowrank.operators import CentredSparse, RowBlocks, is_sparse, real_matrix, scaled, sum_of_squares, sums
 from esteemcore.lowrank.svd import truncated_svd
 
 NOISE = ("gaussian", "poisson")
@@ -160,17 +160,12 @@ def pca(
     return Components((u * s) / row[:, None], vt / column, mean, s, row, column, sum_of_squares(weighted))
 
 
-def _weighted(
-    array: Any, row: NDArray[Any], column: NDArray[Any], mean: NDArray[Any], center: bool
-) -> NDArray[Any] | RowBlocks | CentredSparse:
+def _weighted(array: Any, row: NDArray[Any], column: NDArray[Any], mean: NDArray[Any], center: bool) -> Any:
     """Return ``row[:, None] * (array - mean) * column`` as the kind of matrix that it was."""
+    if not center:
+        return scaled(array, row, column)
     if isinstance(array, RowBlocks):
-        return array.weighted(row, column, mean if center else None)
+        return array.weighted(row, column, mean)
     if is_sparse(array):
-        array = array.astype(row.dtype)  # a copy of the values
-        array.data *= np.repeat(row, np.diff(array.indptr)) * column[array.indices]
-        return CentredSparse(array, row, mean * column) if center else array
-    array = array.astype(row.dtype, copy=False)
-    weighted: NDArray[Any] = (array - mean) * column if center else array * column
-    weighted *= row[:, None]
-    return weighted
+        return CentredSparse(scaled(array, row, column), row, mean * column)
+    return scaled(array.astype(row.dtype, copy=False) - mean, row, column)

@@ -59,6 +59,17 @@ def test_squares_of_rows_and_columns_are_those_of_the_dense_matrix(rng, monkeypa
         np.testing.assert_allclose(operators.column_squares(matrix), squares.sum(axis=0))
 
 
+def test_every_kind_is_scaled_alike_and_left_as_it_was(rng, monkeypatch) -> None:
+    data, row, column = counts(rng), rng.random(18 * 21), rng.random(64)
+    expected = data.reshape(-1, 64) * np.outer(row, column)
+    for matrix in (data.reshape(-1, 64), *kinds(data, monkeypatch)):
+        found = operators.scaled(matrix, row, column)
+        assert type(found) is type(matrix)
+        np.testing.assert_allclose(operators.times(found, np.eye(64)), expected)
+        np.testing.assert_array_equal(operators.times(matrix, np.eye(64)), data.reshape(-1, 64))
+    assert operators.scaled(data.reshape(-1, 64), row.astype(np.float32), column.astype(np.float32)).dtype == np.float32
+
+
 def test_lanczos_agrees_with_lapack_to_rounding(rng) -> None:
     matrix = counts(rng).reshape(-1, 64).astype(float)
     exact = truncated_svd(matrix, 5, method="exact")

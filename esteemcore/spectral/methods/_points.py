@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esteemcore._core.errors import ParameterError
-from esteemcore.lowrank import RowBlocks, truncated_svd
-from esteemcore.lowrank.operators import is_sparse, times
+from esteemcore.lowrank import truncated_svd
+from esteemcore.lowrank.operators import scaled, times
 from esteemcore.spectral.abundances import abundances
 from esteemcore.spectral.methods.problem import Factors, Problem
 
@@ -156,11 +156,4 @@ def _half_estimators(directions: NDArray[np.float64], even: NDArray[np.bool_]) -
 
 def weighted(problem: Problem) -> Any:
     """Return the matrix with noise of equal variance."""
-    matrix, row, channel = problem.matrix, problem.row_weights, problem.channel_weights
-    if isinstance(matrix, RowBlocks):
-        return matrix.weighted(row, channel)
-    if is_sparse(matrix):
-        scaled = matrix.copy()
-        scaled.data = scaled.data * np.repeat(row, np.diff(scaled.indptr)) * channel[scaled.indices]
-        return scaled
-    return matrix * channel * row[:, None]
+    return scaled(problem.matrix, problem.row_weights, problem.channel_weights)

@@ -49,12 +49,16 @@ class Blocks:
         Block of each pixel.
     pool : ndarray of int64, shape (energy,)
         Pool of each channel; its own where channels are not pooled.
+    rows, columns : ndarray, shapes (rows,) and (energy,)
+        Counts of each pixel and of each channel.
     """
 
     counts: Any
     mask: NDArray[np.bool_]
     label: NDArray[np.int64]
     pool: NDArray[np.int64]
+    rows: NDArray[np.float64]
+    columns: NDArray[np.float64]
 
     def pooled(self, spectra: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return spectra (n, energy) as sums over the pools."""
@@ -67,11 +71,11 @@ def blocks_of(counts: Any, mask: NDArray[np.bool_], n: int, *, pooled: bool = Fa
     With `pooled` the channels are joined to at most `POOLS`, neighbours of as many counts together, so that lines stay
     as they are where there are many counts; and blocks are larger where there are many of them.
     """
-    total, columns = (np.asarray(counts.sum(axis=axis)).ravel() for axis in (1, 0))
-    seen = float(total @ total) / max(float(total.sum()), 1e-300)
+    rows, columns = (np.asarray(counts.sum(axis=axis)).ravel() for axis in (1, 0))
+    seen = float(rows @ rows) / max(float(rows.sum()), 1e-300)
 
     def too_small(side: int, least_counts: float, least_blocks: float) -> bool:
-        return seen * side**2 < least_counts and len(total) / (2 * side) ** 2 >= least_blocks
+        return seen * side**2 < least_counts and len(rows) / (2 * side) ** 2 >= least_blocks
 
     side = 1
     while side < LARGEST_BLOCK and (
@@ -80,12 +84,12 @@ def blocks_of(counts: Any, mask: NDArray[np.bool_], n: int, *, pooled: bool = Fa
         side *= 2
     pool = _pools(columns) if pooled else np.arange(len(columns))
     if side == 1 and len(columns) == pool[-1] + 1:
-        return Blocks(counts, mask, np.arange(len(total)), pool)
+        return Blocks(counts, mask, np.arange(len(rows)), pool, rows, columns)
     label, number = block_labels(mask, side)
     y, x = np.nonzero(mask)
     coarse = np.zeros((-(-mask.shape[0] // side), -(-mask.shape[1] // side)), np.bool_)
     coarse[y // side, x // side] = True
-    return Blocks(_joined(counts, label, number, pool), coarse, label, pool)
+    return Blocks(_joined(counts, label, number, pool), coarse, label, pool, rows, columns)
 
 
 def _pools(columns: NDArray[np.float64]) -> NDArray[np.int64]:

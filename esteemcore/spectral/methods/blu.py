@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from esteemcore._core.errors import ParameterError
 from esteemcore.lowrank.operators import is_sparse, sum_of_squares
+from esteemcore.spectral._matching import matching
 from esteemcore.spectral.abundances import abundances
 from esteemcore.spectral.methods._convergence import effective_draws, split_r_hat
 from esteemcore.spectral.methods._gaussian_chain import GaussianChain
@@ -64,7 +65,7 @@ def blu(problem: Problem) -> Factors:
             for one in draws:
                 one.draw()
                 work.step()
-        orders = [_matching(one.spectra, draws[0].spectra) for one in draws]
+        orders = [matching(one.spectra.T, draws[0].spectra.T) for one in draws]
         series = np.array([one.series(order) for one, order in zip(draws, orders, strict=True)])
         reduction, worth = float(split_r_hat(series).max()), float(effective_draws(series).min())
         if reduction < AGREED and worth > ENOUGH:
@@ -215,14 +216,6 @@ def _of_values(problem: Problem, number: int) -> tuple[list[_Chain], _Scale]:
         amounts = abundances(problem, spectra) * row[:, None]
         chains.append(GaussianChain(data, squares, amounts, (spectra * channel).T, fixed, rng))
     return chains, _Scale(row, channel)
-
-
-def _matching(spectra: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the order of spectra (energy, n) that is most like the reference."""
-    from scipy.optimize import linear_sum_assignment
-
-    a, b = (s / np.maximum(np.linalg.norm(s, axis=0), 1e-300) for s in (reference, spectra))
-    return np.asarray(linear_sum_assignment(-(a.T @ b))[1], np.int64)
 
 
 def _pooled(means: list[NDArray[np.float64]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -86,7 +86,7 @@ def nmf(problem: Problem) -> Factors:
         notes = (*notes, "the data are no whole numbers: if their unit is not one count, give its gain")
     amounts = fine.fit.abundances
     if problem.smoothing_px == 0:  # the prior takes a little from every pixel; all its counts are in the maps
-        whole = np.asarray(counts.sum(axis=1)).reshape(-1, 1) / np.maximum(amounts.sum(axis=1, keepdims=True), 1e-300)
+        whole = coarse.blocks.rows[:, None] / np.maximum(amounts.sum(axis=1, keepdims=True), 1e-300)
     else:  # of blurred maps only the sums are known
         whole = fine.fit.by_channel.sum(axis=0) / np.maximum(amounts.sum(axis=0), 1e-300)
     return Factors(fine.fit.spectra.T, amounts * whole * problem.gain, notes=notes)
@@ -137,9 +137,10 @@ def _in_memory(blocks: RowBlocks) -> Any:
 
 def are_whole(counts: Any, gain: float) -> bool:
     """Return whether counts are whole numbers, but for the rounding of a camera to whole units."""
-    off = np.abs(counts.data - np.rint(counts.data))
-    if not off.any():
+    nearest = np.rint(counts.data)
+    if (counts.data == nearest).all():
         return True
+    off = np.abs(counts.data - nearest)
     rounding = 0.5 / gain if gain > 1 else 0.0
     return bool((off <= rounding + 1e-3 + 1e-6 * counts.data).all())
 
@@ -151,11 +152,11 @@ class Coarse:
     blocks: Blocks
     fit: PoissonFit
 
-    def lines(self, columns: NDArray[np.float64], known: NDArray[np.float64] | None) -> NDArray[np.float64]:
-        """Return spectra of unit sum (energy, n): the counts of each channel (energy,) in the shares of its pool."""
+    def lines(self, known: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        """Return spectra of unit sum (energy, n): the counts of each channel in the shares of its pool."""
         share = self.fit.by_channel + 1e-9 * self.fit.by_channel.max()
         share /= share.sum(axis=1, keepdims=True)
-        spectra = share[self.blocks.pool] * columns[:, None]
+        spectra = share[self.blocks.pool] * self.blocks.columns[:, None]
         if known is not None:
             spectra[:, : len(known)] = known.T
         of_unit_sum: NDArray[np.float64] = spectra / spectra.sum(axis=0)
@@ -202,10 +203,9 @@ def refined(problem: Problem, counts: Any, coarse: Coarse, work: Progress) -> Fi
     fixed = 0 if problem.known is None else len(problem.known)
     share = coarse.fit.abundances + 0.1
     share /= share.sum(axis=1, keepdims=True)
-    total = np.asarray(counts.sum(axis=1)).reshape(-1, 1)
-    sources = (total + 1e-3 * total.mean()) * share[coarse.blocks.label]
-    columns = np.asarray(counts.sum(axis=0)).ravel()
-    summed, lines = SummedRows(counts, sources), coarse.lines(columns, problem.known)
+    rows, columns = coarse.blocks.rows, coarse.blocks.columns
+    sources = (rows + 1e-3 * rows.mean())[:, None] * share[coarse.blocks.label]
+    summed, lines = SummedRows(counts, sources), coarse.lines(problem.known)
     opened = summed.spectra(lines, Sieve(problem.mask, fixed=fixed), OPENING)
     channels = line_width(opened * sources.sum(axis=0), columns, fixed, problem.rng(0, 1))
     sieve = Sieve(problem.mask, problem.smoothing_px, channels, fixed)
