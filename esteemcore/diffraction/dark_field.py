@@ -15,18 +15,11 @@ from esteemcore._core.errors import CalibrationError, ParameterError
 from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import Provenance, digest, record
 from esteemcore.diffraction.bragg_classes import bragg_features
+from esteemcore.diffraction.dark_field_pieces import PIECE, cut_pieces, joined, linked, smoothed
 from esteemcore.diffraction.origins import along_plane, origins
 
 Floats = NDArray[np.float64]
 
-SOFT_PX = 0.8
-"""Positions over which a dark-field image is smoothed."""
-PIECE = 0.4
-"""Part of the brightness of an image, or of a grain, above which it is bright."""
-LEVEL = 0.9
-"""Share of the electrons of an image that lie below its brightness."""
-SAME = 0.6
-"""Cosine of the shares of positions that show each reflection, from which two groups that touch are one grain."""
 ROUNDS = 3
 """How often positions choose a grain and grains are averaged over them."""
 LEAST_REFLECTIONS = 2
@@ -165,16 +158,16 @@ def segment_dark_field(
             "the disks of this scan have no reflections in common: too few disks, another radius, or no crystal"
         )
     steps.step()
-    pieces, of = _pieces(bright.tocsc(), shape, fewest)
+    pieces, of, length = cut_pieces(bright.tocsc(), shape, fewest)
     steps.step()
-    group = _joined(pieces, limit)
+    group = joined(pieces, limit)
     steps.step()
     found = [np.flatnonzero(group == g) for g in range(int(group.max(initial=-1)) + 1)]
     found = [own for own in found if len(np.unique(of[own])) >= LEAST_REFLECTIONS]
-    label, like = _labels(bright, _brightness(bright, pieces, of, found, shape), shape)
-    found = _linked(found, label, _confidence(like, label), bright, shape)
+    label, like = _labels(bright, _brightness(bright, pieces, of, found, shape), length, shape)
+    found = linked(found, label, _confidence(like, label), bright, shape)
     strength = _brightness(bright, pieces, of, found, shape)
-    label, like = _labels(bright, strength, shape)
+    label, like = _labels(bright, strength, length, shape)
     size = np.bincount(label[label >= 0], minlength=len(found))
     order = np.argsort(-size, kind="stable")[: int((size >= fewest).sum())]
     rank = np.full(len(found) + 1, -1, np.int64)  # the last is that of no grain
@@ -202,69 +195,6 @@ def segment_dark_field(
     )
 
 
-def _pieces(bright: sparse.csc_array, shape: tuple[int, int], least: int) -> tuple[sparse.csr_array, NDArray[np.int64]]:
-    """Cut the image of each reflection into connected bright pieces; return them, (pieces, positions), and of which."""
-    values, where, starts, of = [], [], [0], []
-    for j in range(bright.shape[1]):
-        column = slice(bright.indptr[j], bright.indptr[j + 1])
-        image = np.zeros(shape[0] * shape[1])
-        np.add.at(image, bright.indices[column], bright.data[column])
-        soft = ndimage.gaussian_filter(image.reshape(shape), SOFT_PX, mode="nearest")
-        piece, number = ndimage.label(soft > PIECE * _level(soft))
-        size = np.bincount(piece.ravel(), minlength=number + 1)
-        for k in range(1, number + 1):
-            if size[k] < least:
-                continue
-            own = np.flatnonzero(piece == k)
-            where.append(own)
-            values.append(soft.ravel()[own])
-            starts.append(starts[-1] + len(own))
-            of.append(j)
-    if not of:
-        return sparse.csr_array((0, shape[0] * shape[1])), np.zeros(0, np.int64)
-    pieces = sparse.csr_array(
-        (np.concatenate(values), np.concatenate(where), np.array(starts)), shape=(len(of), shape[0] * shape[1])
-    )
-    return pieces, np.array(of)
-
-
-def _level(values: Floats) -> float:
-    """Return how bright an image is where it is bright: below that lie `LEVEL` of all that it holds."""
-    order = np.sort(values, axis=None)
-    below = int(np.searchsorted(np.cumsum(order), LEVEL * order.sum()))
-    return float(order[min(below, order.size - 1)])
-
-
-def _joined(pieces: sparse.csr_array, alike: float) -> NDArray[np.int64]:
-    """Return the group of each piece: those whose summed images are correlated are joined, the most alike first."""
-    number, positions = pieces.shape
-    norm = np.sqrt(np.asarray(pieces.multiply(pieces).sum(axis=1)).ravel())
-    scaled = sparse.diags_array(1 / np.maximum(norm, 1e-12)) @ pieces
-    product = np.asarray((scaled @ scaled.T).todense())
-    total = np.asarray(scaled.sum(axis=1)).ravel()
-    group, there = np.arange(number), np.ones(number, np.bool_)
-
-    def correlation(i: int) -> Floats:
-        spread = np.maximum(np.diag(product) - total**2 / positions, 1e-12)
-        row = (product[i] - total[i] * total / positions) / np.sqrt(spread[i] * spread)
-        return np.where(there & (np.arange(number) != i), row, -1.0)
-
-    table = np.array([correlation(i) for i in range(number)]).reshape(number, number)
-    while there.sum() > 1:
-        i, j = np.unravel_index(int(table.argmax()), table.shape)
-        if table[i, j] < alike:
-            break
-        group[group == j] = i
-        there[j] = False
-        product[i] += product[j]
-        product[:, i] += product[:, j]
-        total[i] += total[j]
-        table[j], table[:, j] = -1.0, -1.0
-        table[i] = correlation(int(i))
-        table[:, i] = table[i]
-    return np.unique(group, return_inverse=True)[1].astype(np.int64) if number else group
-
-
 def _brightness(
     bright: sparse.csr_array,
     pieces: sparse.csr_array,
@@ -280,65 +210,34 @@ def _brightness(
     strength = np.zeros((len(found), shape[0] * shape[1]))
     for k, own in enumerate(found):
         inside = np.asarray(pieces[own].sum(axis=0)).reshape(shape) > 0
-        total = np.asarray(bright[:, np.unique(of[own])].sum(axis=1)).reshape(shape)
-        soft = np.where(ndimage.binary_dilation(inside), ndimage.gaussian_filter(total, SOFT_PX, mode="nearest"), 0)
-        strength[k] = soft.ravel() / max(float(np.median(soft[inside])), 1e-12)
+        total = np.asarray(bright[:, np.unique(of[own])].sum(axis=1)).ravel()
+        soft = np.where(ndimage.binary_dilation(inside).ravel(), smoothed(total, shape), 0)
+        strength[k] = soft / max(float(np.median(soft[inside.ravel()])), 1e-12)
     return strength
 
 
-def _labels(bright: sparse.csr_array, strength: Floats, shape: tuple[int, int]) -> tuple[NDArray[np.int64], Floats]:
+def _labels(
+    bright: sparse.csr_array, strength: Floats, length: Floats, shape: tuple[int, int]
+) -> tuple[NDArray[np.int64], Floats]:
     """Return the grain that each position is most like, -1 for none, and the cosine between what it shows and grains.
 
-    The cosine is 0 where a grain is not bright.
+    The cosine is 0 where a grain is not bright. What a position shows is smoothed as the images are.
     """
     like = np.zeros_like(strength)
     if not len(strength):
         return np.full(shape[0] * shape[1], -1, np.int64), like
-    soft = ndimage.gaussian_filter(bright.toarray().reshape(*shape, -1), (SOFT_PX, SOFT_PX, 0), mode="nearest")
-    soft = soft.reshape(shape[0] * shape[1], -1)
-    length = np.maximum(np.linalg.norm(soft, axis=1), 1e-12)
     member, best = strength > PIECE, strength.argmax(axis=0)
     for _ in range(ROUNDS):
         for k in range(len(strength)):
             own = member[k] & (best == k)
-            mean = soft[own if own.any() else member[k]].sum(axis=0)
-            like[k] = np.where(member[k], soft @ mean / (length * max(float(np.linalg.norm(mean)), 1e-12)), 0)
+            own = (own if own.any() else member[k]).astype(np.float64)
+            mean = smoothed(own, shape) @ bright
+            along = smoothed(bright @ mean, shape)
+            like[k] = np.where(
+                member[k], along / np.maximum(length * max(float(np.linalg.norm(mean)), 1e-12), 1e-12), 0
+            )
         best = like.argmax(axis=0)
     return np.where((like > 0).any(axis=0), best, -1), like
-
-
-def _linked(
-    found: list[NDArray[np.int64]],
-    label: NDArray[np.int64],
-    confidence: Floats,
-    bright: sparse.csr_array,
-    shape: tuple[int, int],
-) -> list[NDArray[np.int64]]:
-    """Return the pieces of each grain: groups that touch and whose positions show the same reflections are joined.
-
-    In a bent grain reflections light up in different places, so that the images of its groups need not be alike.
-    """
-    number = len(found)
-    inside = label == np.arange(number)[:, None]
-    wide = np.array([ndimage.binary_dilation(one.reshape(shape)).ravel() for one in inside]).reshape(inside.shape)
-    weight = inside * np.maximum(2 * confidence - 1, 0.05)  # little where two are alike: there may be two grains
-    counts = (sparse.csr_array(weight) @ (bright > 0).astype(np.float64)).toarray()
-    touching = wide.astype(np.float32) @ inside.T.astype(np.float32) > 0
-    there = inside.any(axis=1)
-    while there.sum() > 1:
-        rate = np.sqrt(counts)
-        rate /= np.maximum(np.linalg.norm(rate, axis=1, keepdims=True), 1e-12)
-        alike = np.where(touching & there[:, None] & there, rate @ rate.T, -1.0)
-        np.fill_diagonal(alike, -1.0)
-        i, j = np.unravel_index(int(alike.argmax()), alike.shape)
-        if alike[i, j] < SAME:
-            break
-        found[i] = np.concatenate([found[i], found[j]])
-        counts[i] += counts[j]
-        touching[i] |= touching[j]
-        touching[:, i] |= touching[:, j]
-        there[j] = False
-    return [own for own, kept in zip(found, there, strict=True) if kept]
 
 
 def _images(bright: sparse.csr_array, reflections: list[NDArray[np.int64]], shape: tuple[int, int]) -> Floats:
