@@ -18,6 +18,7 @@ from esteemcore.spectral.methods._abundance_prior import CONCENTRATION, RANGE, A
 from esteemcore.spectral.methods._blu_kernels import SINGLE, deal_again, deal_to_components, deal_to_sources
 from esteemcore.spectral.methods._convergence import effective_draws, split_r_hat
 from esteemcore.spectral.methods._gaussian_chain import GaussianChain, positive_normal
+from esteemcore.spectral.methods._gaussian_kernels import between, draw_abundances, log_mass
 from esteemcore.spectral.methods._poisson_chain import PoissonChain, _neighbours
 from esteemcore.spectral.methods._sieve import Sieve
 
@@ -193,6 +194,60 @@ def test_normal_distributions_are_cut_at_zero(rng) -> None:
         assert scipy.stats.kstest(drawn, scipy.stats.truncnorm(-mean / 1.5, np.inf, mean, 1.5).cdf).pvalue > 1e-4
 
 
+def test_normal_distributions_between_bounds_are_those_of_scipy(rng) -> None:
+    for low, high in ((-9.0, 0.5), (-0.3, 0.2), (0.1, 3.0), (0.8, 0.9), (2.0, 40.0), (6.0, np.inf), (7.0, 7.01)):
+        for a, b in ((low, high), (-high, -low)):
+            exact = scipy.stats.norm.logsf(low) + np.log1p(
+                -np.exp(scipy.stats.norm.logsf(high) - scipy.stats.norm.logsf(low))
+            )
+            assert log_mass(a, b) == pytest.approx(exact + 0.5 * np.log(2 * np.pi), abs=2e-3)
+            drawn = np.array([between(rng, a, b) for _ in range(1500)])
+            assert scipy.stats.kstest(drawn, scipy.stats.truncnorm(a, b).cdf).pvalue > 1e-4
+
+
+def test_abundances_of_values_are_drawn_from_their_posterior(rng) -> None:
+    """Draws of the prior, weighted by the likelihood, give the posterior of a pixel: sets of components and amounts."""
+    spectra, sigma, rate = rng.random((6, 3)), 0.6, 0.5
+    data = spectra @ [1.2, 0.5, 0.0] + rng.normal(0, sigma, 6)
+    often, concentration = np.array([0.5, 0.3, 0.2]), np.array([0.5, 0.8, 1.0])
+    masks = np.array([m for m in itertools.product((0, 1), repeat=3) if sum(m)])
+    size = masks.sum(axis=1)
+    chance = often[size - 1] / scipy.special.comb(3, size)
+    which = rng.choice(7, 300_000, p=chance)
+    share = rng.standard_gamma(concentration, (len(which), 3)) * masks[which]
+    prior = share / share.sum(axis=1, keepdims=True) * rng.exponential(1 / rate, (len(which), 1))
+    weight = np.exp(-0.5 * np.square(data - prior @ spectra.T).sum(axis=1) / sigma**2)
+    weight /= weight.sum()
+    pixels = 4000
+    found = np.ones((pixels, 3))
+    sets = np.append(0.0, np.log(often / scipy.special.comb(3, np.arange(1, 4))))
+    products, gram = np.tile(data @ spectra, (pixels, 1)), spectra.T @ spectra
+    for _ in range(150):
+        draw_abundances(rng, products, gram, sigma**2, rate, sets, concentration, found)
+    for of_prior, of_chain in (
+        (prior, found),
+        (prior**2, found**2),
+        ((masks[which][:, None] == masks).all(axis=2), ((found > 0)[:, None] == masks).all(axis=2)),
+    ):
+        exact = weight @ of_prior
+        error = np.sqrt(weight**2 @ np.square(of_prior - exact) + of_chain.var(axis=0) / pixels)
+        assert (np.abs(of_chain.mean(axis=0) - exact) < 4.5 * error + 1e-9).all()
+
+
+def test_how_many_components_pixels_have_and_how_they_share_is_learnt(rng) -> None:
+    often, concentration = np.array([0.6, 0.3, 0.1]), np.array([0.25, 0.5, 0.9])
+    has = rng.random((6000, 3)).argsort(axis=1) < rng.choice([1, 2, 3], (6000, 1), p=often)
+    share = rng.standard_gamma(concentration, (6000, 3)) * has
+    chain = GaussianChain(np.ones((6000, 4)), 24000.0, share, np.ones((4, 3)), 0, rng)
+    sets, learnt = [], []
+    for _ in range(300):
+        sets.append(np.exp(chain._sets()[1:]) * scipy.special.comb(3, np.arange(1, 4)))
+        chain._learn()
+        learnt.append(chain.concentration)
+    np.testing.assert_allclose(np.mean(sets, axis=0), often, atol=0.03)
+    np.testing.assert_allclose(np.mean(learnt[100:], axis=0), concentration, rtol=0.15)
+
+
 def test_values_with_a_known_spectrum_have_their_least_squares_error(rng) -> None:
     spectrum, amounts, sigma = rng.random((50, 1)), rng.uniform(5, 10, (200, 1)), 0.3
     data = amounts @ spectrum.T + rng.normal(0, sigma, (200, 50))
@@ -226,14 +281,21 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     assert ((ratio > 0.75) & (ratio < 1.4)).all()
 
 
-def test_intervals_of_values_with_gaussian_noise_hold_the_truth() -> None:
+@pytest.mark.parametrize("given", [True, False], ids=["known", "unknown"])
+def test_intervals_of_values_with_gaussian_noise_hold_the_truth(given) -> None:
     rng = np.random.default_rng(5)
     spectra, truth = specimen(rng, counts=1000)
     data = np.tensordot(np.moveaxis(truth, 0, -1), spectra, 1)
     noisy = data + rng.normal(0, 0.1 * data.max(), data.shape)
-    found = spectral.unmix(noisy, 3, method="blu", noise="gaussian", known=spectra)
-    inside = np.abs(found.abundances - truth) < 2 * found.uncertainty.abundances
+    known = spectra if given else None
+    found = spectral.unmix(noisy, 3, method="blu", noise="gaussian", known=known)
+    order = _like(found.spectra, spectra)
+    inside = np.abs(found.abundances[order] - truth) < 2 * found.uncertainty.abundances[order]
     assert 0.9 < inside.mean() < 0.995
+    if not given:
+        inside = np.abs(found.spectra[order] - spectra) < 2 * found.uncertainty.spectra[order]
+        assert 0.88 < inside.mean() < 0.995
+        assert not any("do not agree" in note for note in found.notes)
     assert any("no counts" in note for note in found.notes)
 
 

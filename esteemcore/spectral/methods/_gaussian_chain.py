@@ -7,6 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from esteemcore.spectral.methods._gaussian_kernels import draw_abundances
+
+MOVES, SPREAD = 2, 1.0
+"""Metropolis steps of each concentration, per sweep, and standard deviation of their logarithms."""
+
 FAR = -8.0
 """Means so many standard deviations below zero: the tail is exponential within 2 %."""
 
@@ -14,9 +19,12 @@ FAR = -8.0
 class GaussianChain:
     """Gibbs sampler of non-negative factors of data with noise of equal variance.
 
-    Abundances and spectra are drawn component by component from truncated normal distributions, as in Bayesian linear
-    unmixing [1]_, but with free thickness: the prior of the abundances of a component is exponential, with a rate that
-    is learnt, that of the spectra is level. The variance is drawn too (inverse Gamma).
+    Spectra are drawn component by component from truncated normal distributions, as in Bayesian linear unmixing [1]_;
+    their prior is level. Thickness is free: the amount of a pixel is exponentially distributed, with a rate that is
+    learnt. A pixel has one, two or more of the components and none of the others; how often it has so many is learnt.
+    That some pixels are pure, if they are, tells how far apart the spectra are. The shares of those that a pixel has
+    are Dirichlet distributed, with concentrations of at most one that are learnt: nothing is presumed of mixtures near
+    the middle, which spectra ever farther apart would explain ever better. The variance is drawn too (inverse Gamma).
 
     Parameters
     ----------
@@ -45,7 +53,10 @@ class GaussianChain:
         rng: np.random.Generator,
     ) -> None:
         self._data, self._squares, self._fixed, self._rng = data, squares, fixed, rng
-        self.abundances = np.maximum(abundances, 1e-9 * max(float(abundances.max()), 1e-300))
+        floor = 1e-9 * max(float(abundances.max()), 1e-300)
+        empty = abundances.sum(axis=1, keepdims=True) <= floor
+        self.abundances = np.ascontiguousarray(np.maximum(abundances, np.where(empty, floor, 0)))
+        self.concentration = np.ones(abundances.shape[1])
         self.spectra = np.maximum(spectra, 1e-9 * max(float(spectra.max()), 1e-300))
         self.spectra[:, :fixed] = spectra[:, :fixed]
         self.variance = 1.0
@@ -53,13 +64,12 @@ class GaussianChain:
     def sweep(self) -> None:
         """Draw everything once."""
         rng, rows = self._rng, len(self.abundances)
-        rate = rng.gamma(1 + rows, 1 / np.maximum(self.abundances.sum(axis=0), 1e-300))
-        products = np.asarray(self._data @ self.spectra)
+        rate = rng.gamma(1 + rows, 1 / max(float(self.abundances.sum()), 1e-300))
+        products = np.ascontiguousarray(self._data @ self.spectra)
         gram = self.spectra.T @ self.spectra
-        for k in range(self.abundances.shape[1]):
-            others = self.abundances @ gram[:, k] - self.abundances[:, k] * gram[k, k]
-            mean = (products[:, k] - others - rate[k] * self.variance) / gram[k, k]
-            self.abundances[:, k] = positive_normal(rng, mean, np.sqrt(self.variance / gram[k, k]))
+        sets = self._sets()
+        draw_abundances(rng, products, gram, self.variance, rate, sets, self.concentration, self.abundances)
+        self._learn()
         turned = np.asarray(self._data.T @ self.abundances)
         gram = self.abundances.T @ self.abundances
         for k in range(self._fixed, self.spectra.shape[1]):
@@ -70,6 +80,44 @@ class GaussianChain:
         left += float((gram * (self.spectra.T @ self.spectra)).sum())
         entries = rows * self.spectra.shape[0]
         self.variance = max(left, 1e-12 * self._squares) / (2 * rng.standard_gamma(entries / 2))
+
+    def _sets(self) -> NDArray[np.float64]:
+        """Draw how often pixels have so many components; return the logarithm of the probability of one set of each."""
+        from scipy.special import comb
+
+        n = self.abundances.shape[1]
+        number = np.bincount(np.count_nonzero(self.abundances, axis=1), minlength=n + 1)[1:]
+        often = np.maximum(self._rng.dirichlet(1.0 + number), 1e-12)
+        return np.append(0.0, np.log(often / comb(n, np.arange(1, n + 1))))
+
+    def _learn(self) -> None:
+        """Draw the concentrations of shares, given the shares."""
+        from scipy.special import gammaln
+
+        several = np.count_nonzero(self.abundances, axis=1) > 1
+        amounts = self.abundances[several]
+        if len(amounts) == 0:
+            return
+        kinds, number = np.unique(amounts > 0, axis=0, return_counts=True)
+        share = amounts / amounts.sum(axis=1, keepdims=True)
+        logarithms = np.log(np.where(share > 0, share, 1)).sum(axis=0)
+
+        def density(at: NDArray[np.float64]) -> float:
+            each = np.exp(at)
+            norm = number @ (gammaln(kinds @ each) - kinds @ gammaln(each))
+            return float(norm + (each - 1) @ logarithms - 0.5 * np.square(at / SPREAD).sum())
+
+        at = np.log(self.concentration)
+        now = density(at)
+        width = float(np.clip(3 / np.sqrt(len(amounts)), 0.02, 0.5))
+        for _ in range(MOVES):
+            for k in range(len(at)):
+                tried = at.copy()
+                tried[k] = -abs(tried[k] + width * self._rng.standard_normal())
+                then = density(tried)
+                if np.log(self._rng.random()) < then - now:
+                    at, now = tried, then
+        self.concentration = np.exp(at)
 
 
 def positive_normal(rng: np.random.Generator, mean: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:

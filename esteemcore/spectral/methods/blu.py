@@ -81,8 +81,8 @@ def blu(problem: Problem) -> Factors:
     if isinstance(chains[0], GaussianChain):
         notes = (
             found,
-            "the data are taken as no counts: the standard deviations hold for abundances of known spectra; spectra "
-            "that have much in common come out farther apart than these tell",
+            "the data are taken as no counts: the standard deviations of spectra hold where many pixels are pure, and "
+            "are too small where none is",
         )
     if reduction >= AGREED or worth <= ENOUGH:
         doubt = (
