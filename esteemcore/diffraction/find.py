@@ -11,6 +11,7 @@ from esteemcore import stream
 from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
 from esteemcore._core.progress import ProgressFunction
+from esteemcore.diffraction.beam_ellipse import ellipse_of_beams
 from esteemcore.diffraction.data4d import pieces, spec_of
 from esteemcore.diffraction.disks import Disks
 from esteemcore.diffraction.probe import Probe, learn_probe
@@ -42,8 +43,12 @@ def find_disks(
         piece. For packed or event frames send the reducer `Disks` through a stream.
     radius_px : float
         Radius of a disk in detector px: the semi-angle of the probe.
-    significance, center, mask, distortion, threads
+    significance, center, mask, threads
         See `Disks`.
+    distortion : array_like, shape (2, 2), optional
+        What makes the ellipses on the detector of circles, (row, column), see `Ellipse.matrix`; ``np.eye(2)`` for none.
+        Default: the second pass fits ellipses if the outlines of the direct beams clearly are such. Nothing is learnt
+        from what is left of a beam behind a beam stop, that is, where ``center`` is given.
     passes : {1, 2}
         2: after a first pass, what the disks of each reflection have in common is learnt (`learn_structure`), and all
         disks are fitted again with it, which makes the places of faint disks some 20 % surer. The second pass takes
@@ -106,14 +111,16 @@ def find_disks(
         table = latest
         if done + 1 < passes:
             structure = learn_structure(latest, spec.frame_shape, reducer.radius_px)
-            probe = probe or _pattern(data4d, latest, reducer)
+            if distortion is None and center is None:
+                distortion = ellipse_of_beams(data4d, latest, reducer.radius_px, reducer.look(spec.frame_shape).valid)
+            probe = probe or _pattern(data4d, latest, reducer, distortion)
     return latest
 
 
-def _pattern(data4d: Any, table: DiskTable, reducer: Disks) -> Probe | None:
+def _pattern(data4d: Any, table: DiskTable, reducer: Disks, distortion: ArrayLike | None) -> Probe | None:
     """Return what the disks look like if they are far from flat."""
     try:
-        learnt = learn_probe(data4d, table, reducer.radius_px, distortion=reducer.distortion, mask=reducer.mask)
+        learnt = learn_probe(data4d, table, reducer.radius_px, distortion=distortion, mask=reducer.mask)
     except CalibrationError:  # too few electrons to tell
         return None
     return learnt if learnt.patterned else None

@@ -79,7 +79,7 @@ class Look(NamedTuple):
     meet : float
         Distance in px from which on two disks have nothing in common.
     overlap : ndarray of float64
-        What a disk of height 1 adds to the sum over a disk, by the distance of the two in steps.
+        What a disk of height 1 adds to the sum over a disk, by the distance of the two in steps; empty without `split`.
     pair_pixels : int
         Room for the pixels round two disks.
     """
@@ -221,6 +221,6 @@ def make_look(
         MOST_DISKS,
         int(split),
         2 * radius + EDGE_PX,
-        overlaps(radius, profile),
+        overlaps(radius, profile) if split else np.zeros(0),
         2 * len(window[0]),
     )

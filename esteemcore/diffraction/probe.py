@@ -118,35 +118,36 @@ def learn_probe(
     valid = np.ones(spec.frame_shape, np.bool_)
     if mask is not None:
         valid = checks.boolean_mask("mask", mask, spec.frame_shape)
-    chosen = _brightest(disks, spec.positions, radius, spec.frame_shape)
+    chosen = brightest_rows(disks, spec.positions, radius, spec.frame_shape, MOST_FRAMES)
     reach = radius + BEYOND_PX
     ends = math.ceil(reach / KNOTS_PX) + 3
     knots = np.arange(-ends, ends + 1) * KNOTS_PX  # to both sides of the centre, or nothing would tie the middle
     splines = len(knots) - 4
-    normal, right = np.zeros((splines, splines)), np.zeros(splines)
-    electrons = 0.0
+    parts: list[NDArray[np.float64]] = [np.zeros((4, 0))]
     for row in chosen:
         place, index = (float(disks.y[row]), float(disks.x[row])), int(disks.frame[row])
-        frame = np.asarray(data4d[divmod(index, spec.scan_shape[1])], np.float64)
+        frame = np.asarray(data4d[divmod(index, spec.scan_shape[1])])
         rows, columns = (
             np.arange(max(0, math.floor(c - 1.3 * reach)), min(n, math.ceil(c + 1.3 * reach) + 1))
             for c, n in zip(place, spec.frame_shape, strict=True)
         )
         offset = np.stack(np.meshgrid(rows - place[0], columns - place[1], indexing="ij"))
         r = np.hypot(*np.einsum("ij,jyx->iyx", back, offset)).ravel()
-        counts = frame[np.ix_(rows, columns)].ravel()
+        counts = np.asarray(frame[np.ix_(rows, columns)], np.float64).ravel()
         near = (r < reach) & valid[np.ix_(rows, columns)].ravel() & np.isfinite(counts)
         height, under = float(disks.intensity[row]), float(disks.background[row])
-        basis = sum(BSpline.design_matrix(side * r[near], knots, 3).toarray() for side in (-1, 1)) / 2
         weight = 1 / (height / (np.pi * radius**2) + under)
-        normal += basis.T @ basis * (weight * height**2)
-        right += basis.T @ (counts[near] - under) * (weight * height)
-        electrons += height
+        even = np.ones(int(near.sum()))
+        parts.append(np.stack([r[near], counts[near] - under, even * weight * height**2, even * weight * height]))
+    r, above, certainty, pull = np.concatenate(parts, axis=1)
+    electrons = float(disks.intensity[chosen].sum(dtype=np.float64))
     if electrons < LEAST_ELECTRONS:
         raise CalibrationError(
             f"the direct beams of {len(chosen)} frames have {electrons:.0f} electrons; {LEAST_ELECTRONS:.0f} are "
             "needed to learn what the probe looks like"
         )
+    basis = sum(BSpline.design_matrix(side * r, knots, 3).toarray() for side in (-1, 1)) / 2
+    normal, right = basis.T * certainty @ basis, basis.T @ (above * pull)
     r_px = np.arange(math.ceil(reach * PROFILE_PER_PX) + 1) / PROFILE_PER_PX
     spline = BSpline(knots, np.linalg.solve(normal + 1e-6 * np.trace(normal) / splines * np.eye(splines), right), 3)
     profile = spline(np.minimum(r_px, reach - 1e-6))
@@ -157,7 +158,9 @@ def learn_probe(
     return Probe(r_px, profile, radius, made)
 
 
-def _brightest(disks: DiskTable, positions: int, radius: float, shape: tuple[int, int]) -> NDArray[np.int64]:
+def brightest_rows(
+    disks: DiskTable, positions: int, radius: float, shape: tuple[int, int], most: int
+) -> NDArray[np.int64]:
     """Return the rows of the brightest disks of frames all over the scan, whole ones that were fitted."""
     place = np.stack([disks.y, disks.x], axis=1)
     whole = ((place > radius) & (place < np.array(shape) - 1 - radius)).all(axis=1) & np.isfinite(disks.sigma_px)
@@ -166,4 +169,4 @@ def _brightest(disks: DiskTable, positions: int, radius: float, shape: tuple[int
     last = np.full(positions, -1)
     last[disks.frame[rows]] = rows
     found = last[last >= 0]
-    return found[:: max(1, -(-len(found) // MOST_FRAMES))]
+    return found[:: max(1, -(-len(found) // most))]
