@@ -12,15 +12,16 @@ from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
 from esteemcore.lowrank import RowBlocks
 from esteemcore.lowrank.operators import Sums, is_sparse, row_squares, times
-from esteemcore.spectral._rank_tests import dispersion, leading_vectors, noise_scales
+from esteemcore.spectral._rank_model import is_of_counts, scatter
+from esteemcore.spectral._rank_tests import leading_vectors, noise_scales
 from esteemcore.spectral._spectra import FEW_PER_CHANNEL, Spectra
 from esteemcore.spectral.pca import LEAST_COUNTS
 
 SAMPLE = 4096
 """Pixels that tell the noise of the channels where it is not known; spread evenly over the image."""
 
-TOLERANCE = (0.8, 1.25)
-"""Whole numbers of a larger mean are taken for counts if their variance over their mean is within these bounds."""
+LEAST_PIXELS = 4
+"""Whole numbers of fewer pixels do not tell how they scatter, and are not taken for counts."""
 
 LEAST_NOISE = 1e-4
 """No channel is taken to have less noise than this share of the root mean square of the data."""
@@ -81,7 +82,7 @@ def _counts(matrix: Any) -> bool:
         return whole
     sample = _some_rows(matrix)
     few = float(sample.mean()) < FEW_PER_CHANNEL
-    return few or TOLERANCE[0] < dispersion(sample, 12) < TOLERANCE[1]
+    return few or (len(sample) >= LEAST_PIXELS and is_of_counts(scatter(sample)))
 
 
 def _estimated(matrix: Any, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

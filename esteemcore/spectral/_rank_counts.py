@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from esteemcore.lowrank.operators import is_sparse, sums
+from esteemcore.lowrank.operators import is_sparse, scaled, sums
 from esteemcore.spectral._rank_tests import (
     Scree,
     Step,
     leading_vectors,
-    scaled,
     shared_by_rows,
     singular_values,
     weighted_counts,

@@ -10,13 +10,21 @@ from numpy.typing import NDArray
 from esteemcore._core.errors import ParameterError
 from esteemcore.lowrank.operators import is_sparse, sums
 from esteemcore.spectral._rank_counts import without_components
-from esteemcore.spectral._rank_tests import dispersion
+from esteemcore.spectral._rank_tests import dispersion, singular_values
 
 TOLERANCE = (0.8, 1.25)
 """Whole numbers are counts if a few components leave as much of them as of permuted counts, within these factors."""
 
 COMPONENTS = 12
 """Components that are taken off for that."""
+
+ROUNDED = 1.3
+"""Whole numbers of which components leave no more than this factor of the variance of rounding were calculated."""
+
+CALCULATED = (
+    "the values are whole numbers that scatter by no more than rounding does: they were simulated, denoised or made "
+    "smaller and then rounded; take the data as they were measured"
+)
 
 LARGEST = 1e100
 """Squares of larger values are no numbers any more."""
@@ -31,12 +39,19 @@ class NoiseModel(NamedTuple):
 
 
 def noise_model(
-    matrix: Any, noise: str, sigma: float | None = None, gain: float = 1.0, readout_sigma: float = 0.0
+    matrix: Any,
+    noise: str,
+    sigma: float | None = None,
+    gain: float = 1.0,
+    readout_sigma: float = 0.0,
+    channels: int = 1,
 ) -> NoiseModel:
     """Return the model of the noise: ``"poisson"``, ``"gaussian"`` (given sigma) or ``"estimated"``.
 
     Counts have a variance that is their mean; values of a gain g have one of g times the mean. So whole numbers of
-    which the scatter is not that of counts are counts times their greatest common divisor, if that makes it fit.
+    which the scatter is not that of counts are counts times their greatest common divisor, if that makes it fit. Whole
+    numbers that scatter by no more than rounding makes were calculated: what rounding leaves of smooth values, where
+    they are small, looks like many components. An entry is the sum of `channels` of them.
     """
     _, _, lowest = sums(matrix)  # refuses NaN
     values = matrix.data if is_sparse(matrix) else matrix
@@ -53,16 +68,21 @@ def noise_model(
         raise ParameterError(f"the data hold {what}, which counts cannot be; use noise='gaussian' or 'auto'")
     if not whole:
         return NoiseModel("estimated", 1.0)
-    scatter = _scatter(matrix, gain)
-    if _fits(scatter):
+    found = scatter(matrix, gain)
+    if is_of_counts(found):
         return NoiseModel("poisson", gain)
     if noise == "poisson":
         return NoiseModel(
-            "poisson", gain, f"the noise is not that of counts but has {scatter:.3g} times their variance"
+            "poisson",
+            gain,
+            f"the noise is not that of counts but has {found:.3g} times their variance; give gain and readout_sigma, "
+            "or noise='gaussian'",
         )
     unit = float(np.gcd.reduce(np.rint(values[values > 0] if not is_sparse(matrix) else values).astype(np.int64)))
-    if gain == 1 and unit > 1 and _fits(_scatter(matrix, unit)):
+    if gain == 1 and unit > 1 and is_of_counts(scatter(matrix, unit)):
         return NoiseModel("poisson", unit)
+    if found < TOLERANCE[0] and _left(matrix) < ROUNDED * channels / 12:
+        return NoiseModel("estimated", 1.0, CALCULATED)
     return NoiseModel("estimated", 1.0)
 
 
@@ -85,7 +105,7 @@ def _whole(values: NDArray[Any], gain: float) -> bool:
     return bool(off <= (0.5 / gain if rounded else 0.0) + (1e-6 if gain != 1 else 0.0))
 
 
-def _scatter(matrix: Any, unit: float) -> float:
+def scatter(matrix: Any, unit: float = 1.0) -> float:
     """Return the variance over the mean, of counts 1; of a matrix that is too small to tell, 1 as well.
 
     The first components of few events take much of their noise, so it is compared with that of permuted events.
@@ -97,5 +117,14 @@ def _scatter(matrix: Any, unit: float) -> float:
     return dispersion(counts, COMPONENTS) / expected if expected > 0 else 1.0
 
 
-def _fits(scatter: float) -> bool:
+def _left(matrix: Any) -> float:
+    """Return the variance of an entry that a few components leave."""
+    n, m = matrix.shape
+    k = min(COMPONENTS, min(n, m) // 4)
+    squares = singular_values(matrix)[k:] ** 2
+    return float(squares.sum()) / float((n - k) * (m - k))
+
+
+def is_of_counts(scatter: float) -> bool:
+    """Return whether values that scatter so are counts."""
     return TOLERANCE[0] < scatter < TOLERANCE[1]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from esteemcore import lowrank
-from esteemcore.lowrank.operators import BLOCK_BYTES, is_sparse
+from esteemcore.lowrank.operators import BLOCK_BYTES, is_sparse, scaled
 
 LEAST_COUNTS = 10.0
 """As in `esteemcore.spectral.pca`."""
@@ -104,21 +104,12 @@ def weighted_counts(matrix: Any) -> tuple[Any, NDArray[np.float64], NDArray[np.f
     return scaled(matrix, row, column), row, column
 
 
-def scaled(matrix: Any, row: NDArray[np.float64], column: NDArray[np.float64]) -> Any:
-    """Return ``row[:, None] * matrix * column``."""
-    if not is_sparse(matrix):
-        return matrix * column * row[:, None]
-    result = matrix.copy()
-    result.data = result.data * np.repeat(row, np.diff(result.indptr)) * column[result.indices]
-    return result
-
-
 def dispersion(matrix: NDArray[np.float64], n_components: int) -> float:
-    """Return the variance that is left by a few components over that of counts of the same mean."""
+    """Return the variance that is left by a few components, half of all at most, over that of counts of equal mean."""
     weighted, row, column = weighted_counts(matrix)
     squares = singular_values(weighted) ** 2
     n, m = matrix.shape
-    k = min(n_components, min(n, m) // 4)
+    k = min(n_components, min(n, m) // 2)
     expected = float(row**2 @ matrix @ column**2) * (1 - k / n) * (1 - k / m)
     return float(squares[k:].sum()) / expected if expected > 0 else np.inf
 

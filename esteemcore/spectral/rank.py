@@ -179,7 +179,7 @@ def estimate_rank(
     work.step(0)
     finest, filled = level_matrix(spectra, levels[0], seed)
     work.step()
-    model = noise_model(finest, noise, sigma, gain, readout_sigma)
+    model = noise_model(finest, noise, sigma, gain, readout_sigma, levels[0].channels)
     screes: list[Scree] = []
     small = _too_little(finest, model)
     for number, level in enumerate(levels if not small else levels[:1]):
@@ -223,7 +223,7 @@ def _too_little(matrix: Any, model: NoiseModel) -> str:
     if model.name == "poisson" and (events := float(matrix.sum()) / model.unit) < LEAST_EVENTS:
         return f"cannot be told: {events:.0f} events in all; at least {LEAST_EVENTS} are needed"
     if model.doubt:
-        return f"cannot be told: {model.doubt}; give gain and readout_sigma, or noise='gaussian'"
+        return f"cannot be told: {model.doubt}"
     return ""
 
 

@@ -171,3 +171,16 @@ def test_singular_values_of_compressed_rows_are_those_of_the_matrix(monkeypatch,
     rows = scipy.sparse.random_array(shape, density=filled, format="csr", rng=np.random.default_rng(0))
     expected = np.linalg.svd(rows.toarray(), compute_uv=False)
     np.testing.assert_allclose(_rank_tests.singular_values(rows), expected, atol=1e-6 * expected[0])
+
+
+@pytest.mark.parametrize("counts", [100, 3000])
+def test_whole_numbers_that_were_denoised_before_they_were_rounded_tell_nothing(rng, counts) -> None:
+    """What rounding leaves of small smooth values looks like dozens of components."""
+    measured = rng.poisson(rates(rng, counts, shape=(26, 26), channels=100))
+    rounded = np.maximum(np.rint(spectral.pca(measured, 3).reconstruct()), 0)
+    found = spectral.estimate_rank(rounded)
+    assert (found.n, found.at_least) == (None, 0)
+    assert "scatter by no more than rounding does" in found.reason
+    assert spectral.estimate_rank(measured).n == 3
+    if counts >= 500:  # of a gain below one, rounded too, there is more than rounding
+        assert spectral.estimate_rank(np.rint(0.3 * measured)).n == 3

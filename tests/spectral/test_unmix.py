@@ -139,6 +139,16 @@ def test_whole_numbers_that_scatter_more_than_counts_are_not_taken_for_counts(rn
     assert spectral.unmix(5 * counts, 3, gain=5).noise == "poisson"
 
 
+@pytest.mark.parametrize("channels", [3, 5, 12])
+def test_counts_of_few_channels_are_counts(rng, channels) -> None:
+    """Components are half of the channels at most, and take as much noise of permuted counts as of these."""
+    rate = rng.dirichlet([0.3, 0.3], (24, 24)) @ rng.gamma(1.0, size=(2, channels))
+    for size in (1.0, 30.0, 1000.0):
+        assert spectral.unmix(rng.poisson(size * rate), 2).noise == "poisson"
+    if channels > 3:
+        assert spectral.unmix(2 * rng.poisson(30 * rate), 2).noise == "estimated"
+
+
 def test_few_counts_are_smoothed_unless_the_user_says_otherwise(rng) -> None:
     few, many = (rng.poisson(rates(rng, counts, shape=(24, 24), channels=50)) for counts in (10, 40))
     assert spectral.unmix(few, 2).smoothing_px == 1
