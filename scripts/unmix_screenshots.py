@@ -1,4 +1,4 @@
-"""A picture of an unmixed spectrum image in the real window, for `take_screenshots`: X-rays of a needle."""
+"""Pictures of unmixing in the real window, for `take_screenshots`: X-rays of a needle, before and after."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ ADDED = 4
 ELEMENTS = "Ni Cr Si"
 COLUMNS = ("abundances", "spectra", "spectra_sigma")
 COMPONENTS = 3
+SEEN_KEV = 2.5
+"""Plots of spectra end here: the lines of all three elements have room for their names below it."""
 
 
 def _column(names: list[str]) -> dict[str, Any]:
@@ -61,8 +63,32 @@ def needle() -> tuple[Any, Any]:
     return spectra, mask
 
 
+async def preview(window: Any, item: Any, mask: Any) -> tuple[int, int, int, int]:
+    """Take a picture of the window before an unmixing; return where it lies."""
+    import asyncio
+
+    import user
+    from nion.utils import Geometry
+
+    from nionswift_plugin.esteem_process.unmix_window import UnmixWindow
+
+    shown = UnmixWindow(window, "Unmix Spectrum Image", item, mask=mask)
+    await user.until(lambda: not shown.is_running.value, "no preview", 60)
+    await user.call("xdotool", "mousemove", str(SCREEN[0] // 2), "2")
+    await asyncio.sleep(2.0)
+    await user.picture("unmix_preview.png")
+    first, last = (
+        shown.noise_box.map_to_global(Geometry.IntPoint()),
+        shown.unmix_button.map_to_global(Geometry.IntPoint()),
+    )
+    right, bottom = last.x + shown.picture_image.size.width, last.y + shown.unmix_button.size.height
+    shown.close_window()
+    await asyncio.sleep(1.0)
+    return max(first.x - 72, 0), max(first.y - 62, 0), right + 32, bottom + 18
+
+
 async def drive(app: Any, window: Any) -> dict[str, Any]:
-    """Unmix and show each component in a row; return the titles."""
+    """Look at what will be unmixed, unmix and show each component in a row; return where the first window was."""
     import asyncio
 
     import numpy as np
@@ -83,6 +109,7 @@ async def drive(app: Any, window: Any) -> dict[str, Any]:
         item.title = title
         model.append_data_item(item)
         items.append(item)
+    place = await preview(window, *items)
     computation, made = unmix_image.make(model, items[0], mask=items[1], uncertainty=True, elements=ELEMENTS)
     await user.until(
         lambda: computation.error_text or made["spectra_sigma"].xdata is not None, "the image was not unmixed", 270
@@ -90,6 +117,7 @@ async def drive(app: Any, window: Any) -> dict[str, Any]:
     if computation.error_text or made["spectra"].data_shape[0] != COMPONENTS:
         raise RuntimeError(computation.error_text or f"there are {made['spectra'].data_shape[0]} components")
     places = iter(workspace.display_panels)
+    last = made["spectra"].dimensional_calibrations[1].convert_from_calibrated_value(SEEN_KEV)
     for name in COLUMNS:
         first = model.get_display_item_for_data_item(made[name])
         for k in range(COMPONENTS):
@@ -98,16 +126,20 @@ async def drive(app: Any, window: Any) -> dict[str, Any]:
             channel.sequence_index = k
             if name == COLUMNS[0]:
                 channel.display_limits = (0.0, float(np.nanmax(values)))
+            else:
+                shown.set_display_property("left_channel", 0)
+                shown.set_display_property("right_channel", int(last))
             next(places).set_display_panel_display_item(shown)
     await user.call("xdotool", "mousemove", str(SCREEN[0] // 2), "2")
     await asyncio.sleep(2.0)
     await user.picture("unmix.png")
-    return {name: item.title for name, item in made.items()}
+    return {"preview": place}
 
 
 # outside ----------------------------------------------------------------------------------------------------------
 
 
 def cut(taken: dict[str, Any], found: dict[str, Any], save: Callable[[Any, str], None]) -> None:
-    """Save the picture."""
+    """Save the pictures."""
     save(taken["unmix"], "unmix")
+    save(taken["unmix_preview"].crop(tuple(found["preview"])), "unmix_preview")

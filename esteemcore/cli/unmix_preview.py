@@ -67,8 +67,10 @@ class Preview:
         rank = self.rank
         n = min(len(rank.curve), len(rank.noise_curve), 20)
         data, noise = (np.log10(np.where(c[:n] > 0, c[:n], np.nan)) for c in (rank.curve, rank.noise_curve))
-        label = "log10 of variance; orange: noise"
-        return curve(np.arange(1, n + 1), data, x_label="component", y_label=label, size=SIZE, beside=noise)
+        label = "component; orange: noise"
+        return curve(
+            np.arange(1, n + 1), data, x_label=label, y_label="log10 of variance", size=SIZE, beside=noise
+        )  # fmt: skip
 
     def _spectra(self) -> list[Image.Image]:
         if self.rough is None:
