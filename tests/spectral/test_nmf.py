@@ -15,7 +15,7 @@ from esteemcore import spectral
 from esteemcore.errors import ParameterError
 from esteemcore.events import SparseSI
 from esteemcore.lowrank import RowBlocks
-from esteemcore.spectral.methods._line_width import line_width
+from esteemcore.spectral.methods._line_width import deblurred, line_width
 from esteemcore.spectral.methods._nmf_kernels import (
     quotients,
     shares_of_counts,
@@ -277,6 +277,19 @@ def test_the_width_of_lines_is_found_from_counts() -> None:
     assert max(chosen[0.0]) == 0
     assert min(chosen[3.0]) >= 1.4
     assert max(chosen[3.0]) <= 4
+
+
+def test_the_width_is_not_smaller_than_the_counts_ask_for() -> None:
+    """Of widths that predict nearly as well the largest one is taken: fewer counts never make it much smaller."""
+    rng = np.random.default_rng(7)
+    rate = gaussian_filter1d(rng.gamma(0.05, size=(400, 2)), 3.0, axis=0) + 1e-3
+    widths = [
+        line_width(counts, counts.sum(axis=1), 0, rng)
+        for counts in (rng.poisson(total * rate / rate.sum(axis=0)).astype(float) for total in (500, 5000, 50_000))
+    ]
+    assert min(widths[:2]) >= widths[2] > 0
+    order = np.asfortranarray(rate)
+    np.testing.assert_allclose(deblurred(order, 2.0), deblurred(rate, 2.0))
 
 
 def test_smooth_spectra_need_fewer_counts() -> None:

@@ -81,6 +81,7 @@ def deblurred(counts: NDArray[np.float64], width: float) -> NDArray[np.float64]:
     """Return the blurred spectra (energy, n) of largest likelihood for counts (Richardson and Lucy)."""
     if width == 0:
         return counts.copy()
+    counts = np.ascontiguousarray(counts)
     sieve = Sieve(np.ones((1, 1), np.bool_), channels=width)
     reach = sieve.of_spectra(np.ones_like(counts))
     lines = np.ascontiguousarray(sieve.of_spectra(counts) + 1e-12)
