@@ -7,6 +7,9 @@ import math
 import numpy as np
 from numba import njit
 
+FEW_VALUES = 6
+"""Values that are counted one after the other, from the lowest on, before many numbers are sorted."""
+
 
 @njit(cache=True, nogil=True)
 def sum_columns(frame, pad, prefix):
@@ -181,7 +184,7 @@ def best_places(score, place, found, look, best):
     rows, columns = score.shape
     spacing = look.spacing * look.radius
     reach = max(1, int(0.5 * spacing))
-    peaks = np.empty(found, np.int64)
+    peaks, values = np.empty(found, np.int64), np.empty(found)
     maxima = 0
     for i in range(found):
         y, x = place[i] // columns, place[i] % columns
@@ -200,15 +203,15 @@ def best_places(score, place, found, look, best):
                     break
             if not keep:
                 break
-        if keep:
-            peaks[maxima] = place[i]
+        if keep:  # there are few: each goes to its rank at once, behind those of the same score
+            rank = maxima
+            while rank > 0 and values[rank - 1] < value:
+                peaks[rank], values[rank] = peaks[rank - 1], values[rank - 1]
+                rank -= 1
+            peaks[rank], values[rank] = place[i], value
             maxima += 1
-    values = np.empty(maxima)
-    for i in range(maxima):
-        values[i] = -score[peaks[i] // columns, peaks[i] % columns]
-    order = np.argsort(values, kind="mergesort")
     kept = 0
-    for i in order:
+    for i in range(maxima):
         y, x = peaks[i] // columns, peaks[i] % columns
         free = True
         for j in range(kept):
@@ -245,6 +248,22 @@ def _smallest(values, n, k):
         else:
             break
     return values[k]
+
+
+@njit(cache=True, nogil=True, fastmath={"nnan", "nsz", "reassoc"})
+def _low_value(values, n, k):
+    """Do the same as `_smallest`, for numbers of 0 or more of which the lowest ones are equal more often than not."""
+    value = -1.0
+    for _ in range(FEW_VALUES):
+        following = np.finfo(np.float64).max
+        for i in range(n):
+            following = min(following, values[i] if values[i] > value else np.finfo(np.float64).max)
+        value, below = following, 0
+        for i in range(n):
+            below += values[i] <= value
+        if below > k:
+            return value
+    return _smallest(values, n, k)
 
 
 @njit(cache=True, nogil=True)
@@ -293,7 +312,7 @@ def stands_out(inner, y, x, center_y, center_x, look, ring):
         used += 1
     if used < 8:
         return np.inf
-    low = _smallest(held, used, int(0.3 * used))
+    low = _low_value(held, used, int(0.3 * used))
     usual = low + 0.5 * math.sqrt(low) + 0.25  # the 30 % quantile of Poisson numbers lies half a deviation below
     here = inner[y, x] * whole / area[y, x]
     if here <= usual:

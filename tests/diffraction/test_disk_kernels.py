@@ -280,6 +280,15 @@ def test_a_halo_does_not_stand_out_and_a_reflection_does() -> None:
     assert _score_kernels.stands_out(sums, 40, 44, 40.0, 40.0, seen, np.zeros((3, 128))) == np.inf
 
 
+@pytest.mark.parametrize("mean", [0.7, 400.0])
+def test_the_number_at_a_rank(rng, mean) -> None:
+    """Counted from the lowest on where many are equal, sorted where all differ."""
+    for n in (8, 61, 128):
+        values = rng.poisson(mean, 128).astype(float)
+        for k in (0, n // 3, n - 1):
+            assert _score_kernels._low_value(values.copy(), n, k) == np.sort(values[:n])[k]
+
+
 @pytest.mark.parametrize("electrons", [150, 6000])
 def test_the_same_rows_from_frames_and_from_events(grains, electrons) -> None:
     """Few electrons are summed one by one, many as a frame, and the fits start and end in the same places."""
