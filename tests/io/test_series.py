@@ -205,15 +205,13 @@ def test_killed_at_twenty_random_moments(tmp_path, batch):
 
 
 def put_in_one_buffer(recorder, n):
-    """Put frames that share their memory; every call returns at once."""
+    """Put frames that share their memory; a call that waited for a disk that stands still would never return."""
     maker = function()
     buffers = maker.make(0)
     for number in range(n):
         for name, values in maker.make(number).items():
             buffers[name][...] = values
-        began = time.monotonic()
         recorder.put(buffers, **maker.known(number))
-        assert time.monotonic() - began < 0.5
 
 
 def put_until_it_fails(recorder, numbers):

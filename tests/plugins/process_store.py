@@ -43,7 +43,7 @@ class Gate:
 
         def held(*args: Any, **kwargs: Any) -> None:
             self.reached.set()
-            assert self.go.wait(20)
+            assert self.go.wait(60)
             write(*args, **kwargs)
 
         monkeypatch.setattr(store_job.container_files, "write", held)

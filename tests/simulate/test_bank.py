@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -146,18 +146,16 @@ def test_defocus_is_free_flight_before_the_specimen(crystal: simulate.Specimen) 
     )
 
 
-def test_a_change_of_aberrations_only_recombines_and_results_are_kept() -> None:
+def test_a_change_of_aberrations_only_recombines_and_results_are_kept(monkeypatch) -> None:
     specimen = simulate.specimen("srtio3", thickness_nm=12)
     calls: list[float] = []
-    start = time.perf_counter()
     first = simulate.bank(specimen, simulate.Beam(200, 12.5), progress=calls.append)
-    fresh = time.perf_counter() - start
     assert calls == sorted(calls)
     assert calls[-1] == 1
     assert simulate.bank(specimen, simulate.Beam(200, 12.5)) is first
-    start = time.perf_counter()
+    module = sys.modules["esteemcore.simulate.bank"]
+    monkeypatch.setattr(module, "scattering_matrix", lambda *args, **options: pytest.fail("the slices again"))
     changed = simulate.bank(specimen, simulate.Beam(200, 12.5, {"C10": -5.0}))
-    assert time.perf_counter() - start < 0.5 * fresh
     assert not np.allclose(changed.intensity, first.intensity)
     assert changed.provenance.parameters["aberrations"] == {"C10": -5.0}
 
