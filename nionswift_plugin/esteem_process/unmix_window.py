@@ -56,6 +56,11 @@ class UnmixWindow(Declarative.WindowHandler):
         Only where this image is not zero takes part.
     is_sure : bool
         Whether it is asked how sure the components are.
+
+    Attributes
+    ----------
+    dialog : EditComputationDialog or None
+        Nion's, which is opened with the computation.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class UnmixWindow(Declarative.WindowHandler):
         self._calls = UserInterfaceCalls(document_controller.event_loop)
         self._worker = NewestFirst(self._calls, "esteem-unmix-preview")
         self._cancel = threading.Event()
+        self.dialog: ComputationPanel.EditComputationDialog | None = None
         self.number, self.whole = NumberConverter(), WholeConverter()
         self.what = Model.PropertyModel(str(item.title))
         self.noise_names, self.noise_index = Model.PropertyModel(list(NOISE)), Model.PropertyModel(0)
@@ -151,7 +157,8 @@ class UnmixWindow(Declarative.WindowHandler):
         _, made = unmix_image.make(model, self._item, region=self._region, mask=self._mask, **chosen)
         for result in made.values():
             self._window.show_display_item(model.get_display_item_for_data_item(result))
-        ComputationPanel.EditComputationDialog(self._window, made["abundances"]).show()
+        self.dialog = ComputationPanel.EditComputationDialog(self._window, made["abundances"])
+        self.dialog.show()
         self.close_window()
 
     def _looked_at(self) -> tuple[Any, ...]:

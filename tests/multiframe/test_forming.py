@@ -52,9 +52,9 @@ def test_components_of_a_drifting_specimen_form_with_the_dose(tmp_path) -> None:
     with pytest.raises(ValueError, match="read-only"):
         last.spectra[0, 0] = 1
     specimen.kind = "events"
-    behind = followed(tmp_path / "events", specimen, 2, background=True, forming=True)[-1].forming
-    assert behind.frames == 2
-    np.testing.assert_allclose(np.sort(behind.spectra, axis=0), np.sort(last.spectra, axis=0), rtol=1e-4, atol=1e-6)
+    behind = followed(tmp_path / "events", specimen, 1, background=True, forming=True)[-1].forming
+    assert behind.frames == 1
+    np.testing.assert_allclose(behind.spectra, seen[0].spectra, rtol=1e-4, atol=1e-6)
 
 
 def test_there_are_none_unless_asked_for_and_sure(tmp_path) -> None:
