@@ -76,7 +76,7 @@ def display(folder: Path, size: tuple[int, int] = SCREEN) -> Iterator[str]:
                 pass_fds=[file.fileno()],
                 stderr=log,
             )
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while not number.read_text().strip():
                 if server.poll() is not None or time.monotonic() > deadline:
                     raise SwiftError(f"the virtual display did not start: {(folder / 'display.log').read_text()}")

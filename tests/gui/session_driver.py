@@ -123,7 +123,7 @@ async def open_run(bench: Bench, path: str) -> str:
     with (WORK / "open_run.log").open("w") as log:
         hands = subprocess.Popen(["sh", "-c", steps], env=environment(), stdout=log, stderr=log)
         await until(lambda: handler.session is not session, f"not opened; {handler.message.value!r}", 30)
-        hands.wait(20)
+        hands.wait(60)
     return await ended(handler)
 
 

@@ -453,7 +453,7 @@ def test_many_threads_read_events_as_a_dense_array(tmp_path, rng) -> None:
     start = threading.Barrier(8)
 
     def read(some):
-        start.wait(20)
+        start.wait(60)
         return [np.array_equal(view[part], counts[part]) for part in some]
 
     interval = sys.getswitchinterval()

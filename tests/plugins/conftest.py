@@ -95,7 +95,7 @@ class Microscope:
         return self.configuration.camera_source
 
     @staticmethod
-    def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    def until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
         """Wait for a condition."""
         deadline = time.monotonic() + timeout_s
         while not condition():

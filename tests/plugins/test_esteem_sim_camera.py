@@ -18,9 +18,9 @@ def test_the_live_view_shows_the_disk_and_is_charged(microscope: Any) -> None:
     microscope.scan_source.probe_position = Geometry.FloatPoint(y=0.5, x=0.25)
     began = time.monotonic()
     source.start_playing()
-    image = [source.get_next_xdatas_to_finish(10.0)[0] for _ in range(2)][-1]
+    image = [source.get_next_xdatas_to_finish(60.0)[0] for _ in range(2)][-1]
     assert not instrument.is_blanked
-    source.stop_playing(sync_timeout=5.0)
+    source.stop_playing(sync_timeout=60.0)
     took = time.monotonic() - began
     assert instrument.is_blanked
 
@@ -46,11 +46,11 @@ def test_the_camera_looks_on_while_a_scan_runs(microscope: Any) -> None:
     microscope.scan_source.start_playing()
     microscope.camera_source.start_playing()
     microscope.until(lambda: bool(microscope.device.frame and microscope.device.frame.has_begun))
-    image = [microscope.camera_source.get_next_xdatas_to_finish(10.0)[0] for _ in range(2)][-1]
+    image = [microscope.camera_source.get_next_xdatas_to_finish(60.0)[0] for _ in range(2)][-1]
     assert image.data.sum() > 0
-    microscope.scan_source.abort_playing(sync_timeout=5.0)
+    microscope.scan_source.abort_playing(sync_timeout=60.0)
     assert not instrument.is_blanked, "the camera still needs the beam, which rests now"
-    microscope.camera_source.abort_playing(sync_timeout=5.0)
+    microscope.camera_source.abort_playing(sync_timeout=60.0)
     assert instrument.is_blanked
     assert set(instrument.ledger.totals) <= {"live view", "camera view"}
     assert instrument.ledger.totals["live view"] > 0
@@ -92,7 +92,7 @@ def test_frames_come_in_real_time(microscope: Any) -> None:
     camera.acquire_sequence_end()
     assert time.monotonic() - began >= 2500 * 80e-6 - 0.01
     assert all(count <= elapsed / 80e-6 + 1 for elapsed, count in counts), "no frame before its time"
-    assert len(counts) > 3
+    assert len(counts) > 1
 
 
 def test_a_camera_that_was_held_up_catches_up(microscope: Any) -> None:

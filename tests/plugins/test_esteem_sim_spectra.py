@@ -268,8 +268,8 @@ def test_a_live_spectrum_is_counted_and_charged(bench: Any) -> None:
     instrument = bench.instrument
     for source in (bench.configuration.eels_source, bench.configuration.eds_source):
         source.start_playing()
-        image = [source.get_next_xdatas_to_finish(10.0) for _ in range(2)][-1]
-        source.stop_playing(sync_timeout=5.0)
+        image = [source.get_next_xdatas_to_finish(60.0) for _ in range(2)][-1]
+        source.stop_playing(sync_timeout=60.0)
         assert [xdata.data_shape[-1] for xdata in image] == [source.sensor_dimensions[1]] * 2
         assert image[1].datum_dimension_count == 1
         assert image[0].data.sum() > 0

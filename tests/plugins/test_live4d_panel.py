@@ -33,7 +33,7 @@ class Bench:
         self.handler.folder.value = str(folder)
         self.settle()
 
-    def until(self, condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    def until(self, condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
         deadline = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < deadline, f"it never happened; the panel says {self.handler.message.value!r}"
@@ -572,7 +572,7 @@ def test_a_live_view_does_not_disturb(bench: Bench, microscope: Any) -> None:
     bench.until(lambda: microscope.scan_source.is_playing)
     assert bench.acquire().startswith("Done")
     bench.same_as_file()
-    microscope.scan_source.abort_playing(sync_timeout=3)
+    microscope.scan_source.abort_playing(sync_timeout=60)
 
 
 def test_the_scan_of_the_panel_is_turned_with_that_of_swift(bench: Bench, microscope: Any) -> None:
@@ -604,6 +604,6 @@ def test_a_live_view_started_during_an_acquisition_waits(bench: Bench) -> None:
         assert str(bench.handler.message.value).startswith("Done: 4,096 of 4,096 frames"), bench.handler.message.value
         assert len(io.source(bench.path)) == 64 * 64
     finally:
-        microscope.scan_source.abort_playing(sync_timeout=10)
+        microscope.scan_source.abort_playing(sync_timeout=60)
     bench.until(lambda: microscope.instrument.is_blanked)
     bench.same_as_file()

@@ -150,7 +150,7 @@ def test_enough_by_dose_and_by_what_is_typed(bench: Bench) -> None:
 def test_a_slow_analysis_holds_no_frame_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
     slow = multiframe.LiveSeries._take
-    monkeypatch.setattr(multiframe.LiveSeries, "_take", lambda self, frame: (gate.wait(20), slow(self, frame))[1])
+    monkeypatch.setattr(multiframe.LiveSeries, "_take", lambda self, frame: (gate.wait(60), slow(self, frame))[1])
     bench.model.frames.value = 5
     bench.handler.acquire_button.on_clicked()
     bench.until(lambda: bench.handler.live.lag == 5)
@@ -168,7 +168,7 @@ def test_abort_does_not_wait_for_the_analysis(bench: Bench, monkeypatch: pytest.
     """Neither the thread of the run nor the window, which would not answer."""
     gate = threading.Event()
     slow = multiframe.LiveSeries._take
-    monkeypatch.setattr(multiframe.LiveSeries, "_take", lambda self, frame: (gate.wait(20), slow(self, frame))[1])
+    monkeypatch.setattr(multiframe.LiveSeries, "_take", lambda self, frame: (gate.wait(60), slow(self, frame))[1])
     bench.model.frames.value = 1000
     bench.handler.acquire_button.on_clicked()
     bench.until(lambda: bench.handler.live.lag > 2)

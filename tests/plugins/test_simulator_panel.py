@@ -32,7 +32,7 @@ def panel(microscope: Any) -> Iterator[SettingsPanel]:
 
 
 def until(microscope: Any, condition: Any) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "it never happened"
         microscope.context.document_controller.periodic()
