@@ -40,7 +40,9 @@ def app(window: Swift) -> Iterator[Swift]:
 
 
 def test_the_results_are_those_of_the_core_with_calibrated_axes(app: Swift, frames: np.ndarray) -> None:
-    computation, made = classify_frames.make(app.model, app.add(xdata(frames), "Grains"), radius=3.0, seed=2)
+    computation, made = classify_frames.make(
+        app.model, app.add(xdata(frames), "Grains"), radius=3.0, seed=2, second_way=True
+    )
     app.model.recompute_all()
     assert computation.error_text is None
     expected = diffraction.classify(frames, 3.0, seed=2)
@@ -57,6 +59,8 @@ def test_the_results_are_those_of_the_core_with_calibrated_axes(app: Swift, fram
     assert (axis.scale, axis.units) == (0.5, "mrad")
     assert made["map"].title == "Classes of Grains [3 classes, disks of 3 px = 1.5 mrad]"
     assert made["map"].caption.startswith(expected.reason)
+    for name in ("confidence", "fractions"):
+        assert app.display(made[name]).display_data_channel.display_limits == (0, 1)
     known = made["labels"].metadata[binding.KEY]["classes"]
     assert known["provenance"]["input_digest"] == expected.provenance.input_digest
 
@@ -80,7 +84,7 @@ def test_each_name_stands_in_its_class(app: Swift, frames: np.ndarray) -> None:
 
 def test_the_pattern_of_the_class_under_a_point_or_a_click(app: Swift, frames: np.ndarray) -> None:
     item = app.add(xdata(frames))
-    _, made = classify_frames.make(app.model, item, radius=3.0, second_way=False)
+    _, made = classify_frames.make(app.model, item, radius=3.0)
     app.model.recompute_all()
     display = app.display(made["map"])
     (pick,) = (graphic for graphic in display.graphics if graphic.graphic_id == classify_frames.PICK)
@@ -102,7 +106,7 @@ def test_the_pattern_of_the_class_under_a_point_or_a_click(app: Swift, frames: n
 
 def test_changed_frames_run_again_and_the_radius_is_measured(app: Swift, frames: np.ndarray) -> None:
     item = app.add(xdata(frames[:, :6]))
-    computation, made = classify_frames.make(app.model, item, second_way=False)
+    computation, made = classify_frames.make(app.model, item)
     app.model.recompute_all()
     measured = diffraction.find_descan(frames[:, :6], everywhere=False).radius_px
     assert made["map"].metadata[binding.KEY]["classes"]["radius_px"] == pytest.approx(measured)
@@ -134,7 +138,6 @@ def test_frames_in_a_file_and_bad_pixels(swift: Any, tmp_path: Path, frames: np.
         app.select(item, app.add(DataAndMetadata.new_data_and_metadata(bad)))
         command.COMMAND.action(app.window)
         (computation,) = (each for each in app.model.computations if each.processing_id == classify_frames.ID)
-        computation.set_input_value("second_way", False)
         computation.set_input_value("radius", 3.0)
         app.model.recompute_all()
         assert computation.error_text is None

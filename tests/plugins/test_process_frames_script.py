@@ -48,7 +48,7 @@ def test_classes(app: Swift, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     good[4:6, 7] = 0
     mask = app.add(DataAndMetadata.new_data_and_metadata(good))
     item = app.add(xdata(grains()), 'a "strange" \\ title')
-    _, made = classify_frames.make(app.model, item, mask=mask, second_way=False, classes=2)
+    _, made = classify_frames.make(app.model, item, mask=mask, classes=2)
     app.model.recompute_all()
     found = repeated(app, made["picked"], tmp_path)
     assert "2 asked for" in capsys.readouterr().out

@@ -20,7 +20,7 @@ PARAMETERS: dict[str, tuple[str, Any, str]] = {
     "radius": ("real", 0.0, "Radius of a disk (px; 0: that of the beam)"),
     "classes": ("integral", 0, "Classes (0: find out)"),
     "binning": ("integral", 0, "Bins (px; 0: from radius and dose)"),
-    "second_way": ("boolean", True, "Check by Bragg disks (takes twice as long)"),
+    "second_way": ("boolean", False, "Check by Bragg disks (takes twice as long)"),
     "seed": ("integral", 0, "Seed"),
 }
 """Type, value and label."""
@@ -99,6 +99,9 @@ class ClassifyFrames:
         for name, (xdata, words) in shown.items():
             linked_items.show(self._computation, name, xdata, words)
             frame_items.describe(self._computation, name, why)
+        for name in ("confidence", "fractions"):  # parts of one, whatever their range
+            for channel in self._computation.get_result(name)._data_item.display_data_channels:
+                channel.display_limits = (0.0, 1.0)
         class_map.write_names(self._computation.get_result("map"), found)
 
 
