@@ -8,7 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import scipy.sparse
-from known_spectra import phases, rates, regions
+from known_spectra import angles, phases, rates, regions
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from esteemcore import spectral
@@ -25,15 +25,6 @@ from esteemcore.spectral.methods._nmf_kernels import (
 )
 from esteemcore.spectral.methods._poisson_factors import LEAST_SOURCE, maximise
 from esteemcore.spectral.methods._sieve import TRUNCATE, Sieve
-
-
-def angles(found, truth) -> np.ndarray:
-    """Return the angle of each true spectrum to the nearest one found, in degrees, each found one used once."""
-    from scipy.optimize import linear_sum_assignment
-
-    f, t = (s / np.linalg.norm(s, axis=1, keepdims=True) for s in (found, truth))
-    cosine = t @ f.T
-    return np.degrees(np.arccos(np.clip(cosine[linear_sum_assignment(-cosine)], -1, 1)))
 
 
 def share_error(found, truth) -> float:
