@@ -39,4 +39,4 @@ def crystal(seed: int = 0, stretched: float = 0.02) -> np.ndarray:
         far = [np.hypot(y - 11 * h, x - 11 * k / stretch) for h in (-1, 0, 1) for k in (-1, 0, 1)]
         soft = [np.clip(0.5 - (each - RADIUS) / 1.2, 0, 1) for each in far]
         rates[half] = 0.02 + 40 * soft[4] + 8 * sum(soft[:4] + soft[5:])
-    return np.random.default_rng(seed).poisson(rates[[0, 0, 0, 1, 1, 1]], (6, 6, 48, 48)).astype(np.uint16)
+    return np.random.default_rng(seed).poisson(rates[[0, 0, 0, 1, 1, 1]], (3, 6, 48, 48)).astype(np.uint16)

@@ -40,12 +40,10 @@ def app(window: Swift) -> Iterator[Swift]:
 
 
 def test_the_results_are_those_of_the_core_with_calibrated_axes(app: Swift, frames: np.ndarray) -> None:
-    computation, made = classify_frames.make(
-        app.model, app.add(xdata(frames), "Grains"), radius=3.0, seed=2, second_way=True
-    )
+    computation, made = classify_frames.make(app.model, app.add(xdata(frames), "Grains"), radius=3.0, seed=2)
     app.model.recompute_all()
     assert computation.error_text is None
-    expected = diffraction.classify(frames, 3.0, seed=2)
+    expected = diffraction.classify(frames, 3.0, seed=2, second_way=False)
     assert len(expected) == 3
     np.testing.assert_array_equal(made["labels"].data, expected.labels)
     np.testing.assert_array_equal(made["confidence"].data, expected.confidence)
@@ -67,7 +65,7 @@ def test_the_results_are_those_of_the_core_with_calibrated_axes(app: Swift, fram
 
 def test_each_name_stands_in_its_class(app: Swift, frames: np.ndarray) -> None:
     item = app.add(xdata(frames))
-    computation, made = classify_frames.make(app.model, item, radius=3.0, second_way=False)
+    computation, made = classify_frames.make(app.model, item, radius=3.0)
     for _ in range(2):  # names of before give way to new ones
         app.model.recompute_all()
         labels = made["labels"].data
@@ -147,15 +145,18 @@ def test_frames_in_a_file_and_bad_pixels(swift: Any, tmp_path: Path, frames: np.
 
 
 def test_classifying_can_be_stopped(app: Swift, frames: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    classify = diffraction.classify
+    classify, given = diffraction.classify, dict[str, Any]()
 
-    def stopping(*args: Any, **kwargs: Any) -> Any:
+    def stopping(data: Any, radius: float, n: int | None, **chosen: Any) -> Any:
+        given.update(chosen, n=n)
         computation._stop_computation_event.fire()
-        return classify(*args, **kwargs)
+        return classify(data, radius, n, **chosen)
 
     monkeypatch.setattr(diffraction, "classify", stopping)
-    computation, made = classify_frames.make(app.model, app.add(xdata(frames)), radius=3.0)
+    chosen = {"classes": 3, "binning": 2, "second_way": True, "seed": 4}
+    computation, made = classify_frames.make(app.model, app.add(xdata(frames)), radius=3.0, **chosen)
     app.model.recompute_all()
+    assert [given[name] for name in ("n", "binning", "second_way", "seed")] == list(chosen.values())
     assert computation.error_text is None
     assert made["map"].xdata is None
     assert made["picked"].xdata is None

@@ -147,7 +147,7 @@ def test_the_command_finds_disks_first_and_takes_known_ones(app: Swift) -> None:
     assert strained.error_text is None
     exx = strained.get_output("exx")
     assert exx.title.startswith("Strain xx of Film [")
-    assert exx.data[:, 3:].mean() - exx.data[:, :3].mean() == pytest.approx(STRETCHED, abs=2e-3)
+    assert exx.data[:, 3:].mean() - exx.data[:, :3].mean() == pytest.approx(STRETCHED, abs=3e-3)
     number = found.get_output("number")
     (whole,) = app.display(number).graphics
     assert (whole.label, whole.bounds.size.as_tuple()) == ("Reference", (1.0, 1.0))
