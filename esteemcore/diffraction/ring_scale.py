@@ -97,7 +97,7 @@ def gathered(vectors: Floats, sigma: Floats, positions: int) -> tuple[Floats, Fl
     np.add.at(counts, tuple(at.T), 1.0)
     smooth = ndimage.gaussian_filter(counts, FINE)
     highest = (smooth == ndimage.maximum_filter(smooth, 4 * FINE + 1)) & (smooth > 0)
-    near, number = ndimage.label(ndimage.maximum_filter(highest, 2 * FINE + 1))  # a few disks may make two equal ones
+    near, number = ndimage.label(ndimage.maximum_filter(highest, 2 * FINE - 1))  # a few disks may make two equal ones
     top = np.array(ndimage.center_of_mass(highest, near, np.arange(1, number + 1))).reshape(-1, 2)
     far, which = cKDTree(top / FINE + low).query(vectors)
     far = np.where(far < TOGETHER_PX, far, np.inf)
