@@ -21,6 +21,10 @@ BARE = 0.1
 """Part of the counts of its class below which a position shows hardly more than the beam: thin places have more."""
 
 
+LEAST_PART = 0.25
+"""Part of a position below which its class cannot be that, if another one has more."""
+
+
 def unlike(shares: Shares) -> NDArray[np.bool_]:
     """Return which positions look like none of the classes, nor like several at once."""
     return shares.unexplained - SURELY * shares.sigma > NONE
@@ -38,6 +42,15 @@ def bare(data: Binned, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
         usual = float((total[own].astype(np.float64) ** 2).sum()) / max(float(total[own].sum()), 1.0)
         result |= own & (stats.poisson.cdf(total, BARE * usual) < BY_CHANCE / len(total))
     return result
+
+
+def by_part(labels: NDArray[np.int64], parts: NDArray[Any]) -> NDArray[np.int64]:
+    """Return labels with those whose class has less than `LEAST_PART` of the position as the class that has most of it.
+
+    Where two grains meet, the mixture may take the blend of both for a third class, such as an amorphous one.
+    """
+    own = parts[np.arange(len(labels)), labels]
+    return np.where(own < LEAST_PART, parts.argmax(axis=1), labels)
 
 
 def confidence(posterior: NDArray[Any], parts: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.float64]:

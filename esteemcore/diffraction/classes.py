@@ -24,7 +24,8 @@ class Classes:
     Attributes
     ----------
     labels : ndarray of int64, shape (y, x)
-        Class of each position; -1 where nothing but the beam is seen, or what looks like none of the classes.
+        Class of each position, with a quarter of its fractions at least or the largest; -1 where nothing but the beam
+        is seen, or what looks like none of the classes.
     confidence : ndarray of float64, shape (y, x)
         Posterior probability of the class times the part that it has of the two largest fractions: 1 for a position
         that is surely and wholly of its class, 0.5 where two classes are mixed in equal parts, 0 where there is none.

@@ -17,7 +17,7 @@ from esteemcore._core.provenance import digest, record
 from esteemcore.diffraction import class_words
 from esteemcore.diffraction.amorphous import radial_profile, texture
 from esteemcore.diffraction.bragg_classes import bragg_classes, bragg_features
-from esteemcore.diffraction.class_doubt import bare, confidence, unlike
+from esteemcore.diffraction.class_doubt import bare, by_part, confidence, unlike
 from esteemcore.diffraction.classes import KINDS, Classes
 from esteemcore.diffraction.counts import Counts
 from esteemcore.diffraction.data4d import spec_of
@@ -161,11 +161,12 @@ def classify(
     posterior = share @ np.eye(n, dtype=np.float32)[of]
     shares = fit_shares(data, found.seen.rates, of, n, share, radius)
     steps.step(2)
-    labels = np.where(data.empty, -1, posterior.argmax(axis=1))
+    likely = posterior.argmax(axis=1)
+    labels = np.where(data.empty, -1, by_part(likely, shares.fractions))
     foreign, beam = unlike(shares) & ~data.empty, bare(data, labels)
     labels[foreign | beam] = -1
     parts = np.where(labels[:, None] >= 0, shares.fractions, np.nan)
-    total, covered = sums(counts, descan, np.where(posterior.max(axis=1) > 0.9, labels, -1), n)
+    total, covered = sums(counts, descan, np.where((posterior.max(axis=1) > 0.9) & (labels == likely), labels, -1), n)
     steps.step(2)
     given = None if ellipse is None else (ellipse.ratio, ellipse.angle_deg)
     kinds = tuple(KINDS[int(found.seen.amorphous[of == c].all())] for c in range(n))

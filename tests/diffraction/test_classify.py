@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from known_grains import index, matched, pure
 
-from esteemcore import diffraction
+from esteemcore import diffraction, simulate
 from esteemcore.errors import CancelledError, ParameterError
 
 
@@ -38,6 +38,18 @@ def _depth(inside: np.ndarray, row: int, column: int) -> float:
     """How far a position is from the nearest that is outside, beyond the edges of the scan included."""
     around = np.argwhere(~np.pad(inside, 1)) - 1
     return float(np.hypot(*(around - (row, column)).T).min())
+
+
+def test_where_two_grains_meet_is_one_of_them() -> None:
+    """A blend of two crystals is as even as an amorphous phase, for which the mixture may take it."""
+    truth = simulate.polycrystal((20, 20), (64, 64), electrons=3000, grains=4, seed=1)
+    found = diffraction.classify(truth.frames(), truth.radius_px, second_way=False)
+    assert found.kinds == ("crystalline",) * 4 + ("amorphous",)
+    true = truth.member[matched(truth, found.labels)].reshape(5, -1)
+    between = (true[:4].sum(axis=0) > 0.99) & (true.max(axis=0) < 0.95)
+    labels = found.labels.ravel()[between]
+    assert between.sum() > 10
+    assert (labels < 4).all()
 
 
 def test_bragg_disks_alone_give_the_same_classes(bent, found) -> None:
