@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("file", type=Path, help="a container of Esteem or any 4D-STEM file that RosettaSciIO reads")
     parser.add_argument("out", type=Path, help="container to make, *.esteem or *.zarr; the report lies beside it")
-    parser.add_argument("--radius-px", type=float, required=True, help="radius of a diffraction disk in detector px")
+    parser.add_argument("--radius-px", type=float, help="radius of a disk in detector px; default: that of the beam")
     parser.add_argument("--classes", type=int, metavar="N", help="number of classes; default: found")
     parser.add_argument(
         "--binning", type=int, metavar="PX", help="side of the bins in px; default: from radius and dose"
@@ -36,10 +36,15 @@ def run(arguments: argparse.Namespace) -> int:
     page = report_beside(out, [arguments.file], "frames", overwrite=arguments.overwrite)
     dataset = loaded(arguments)
     frames = ScanFrames(dataset, arguments.signal)
+    radius = arguments.radius_px
+    if radius is None:
+        with bar("measuring the beam") as progress:
+            radius = diffraction.find_descan(frames, everywhere=False, progress=progress).radius_px
+        print(f"radius of a disk: {radius:.2f} px, that of the direct beam; --radius-px takes another")
     with bar("classifying") as progress:
         found = diffraction.classify(
             frames,
-            arguments.radius_px,
+            radius,
             arguments.classes,
             binning=arguments.binning,
             second_way=not arguments.no_disks,

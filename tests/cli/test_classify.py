@@ -95,6 +95,15 @@ def test_the_number_of_classes_and_the_seed_are_passed_on(container, tmp_path, c
     }
 
 
+def test_the_radius_is_that_of_the_beam_if_none_is_given(container, tmp_path, capsys) -> None:
+    out = tmp_path / "classes.esteem"
+    assert cli.main(["classify", str(container), str(out), "--classes", "1", "--no-disks"]) == 0
+    told = float(re.search(r"radius of a disk: ([\d.]+) px", capsys.readouterr().out)[1])
+    assert told == pytest.approx(3, abs=0.5)
+    used = io.load(out).metadata["classes"]["provenance"]["parameters"]["radius_px"]
+    assert used == pytest.approx(told, abs=0.005)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
