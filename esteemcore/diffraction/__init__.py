@@ -20,6 +20,7 @@ from esteemcore.diffraction.probe import Probe, learn_probe
 from esteemcore.diffraction.strain_maps import Strain, strain
 from esteemcore.diffraction.structure import InnerStructure, learn_structure
 from esteemcore.diffraction.table import DiskTable, bragg_vector_map
+from esteemcore.diffraction.template import Template, learn_template
 
 __all__ = [
     "BraggMap",
@@ -38,6 +39,7 @@ __all__ = [
     "PixelSize",
     "Probe",
     "Strain",
+    "Template",
     "TemplateLibrary",
     "bragg_vector_map",
     "classify",
@@ -47,6 +49,7 @@ __all__ = [
     "grain_statistics",
     "learn_probe",
     "learn_structure",
+    "learn_template",
     "moire_strain",
     "orientation",
     "orientation_clusters",

@@ -20,6 +20,9 @@ from esteemcore.diffraction.look import Look, make_look
 from esteemcore.diffraction.probe import Probe
 from esteemcore.diffraction.structure import InnerStructure
 from esteemcore.diffraction.table import COLUMNS, DiskTable
+from esteemcore.diffraction.template import Template
+from esteemcore.diffraction.template_fit import rows_of_events_like, rows_of_template
+from esteemcore.diffraction.template_search import TemplateLook, template_look
 from esteemcore.stream import Chunk, Spec
 from esteemcore.stream.additive import add_widening
 
@@ -94,8 +97,9 @@ class Disks:
         What makes the ellipses on the detector of circles, (row, column), see `Ellipse.matrix`.
     structure : InnerStructure, optional
         What a first pass has learnt about the reflections, see `learn_structure`.
-    probe : Probe, optional
-        What the disks look like along the radius, see `learn_probe`. Default: flat with a soft edge.
+    probe : Probe or Template, optional
+        What the disks look like along the radius, see `learn_probe`, or as an image, see `learn_template`. Default:
+        flat with a soft edge. A template takes neither `structure` nor `found`.
     found : DiskTable, optional
         What a first pass over the same frames has found: these disks are fitted again instead of looked for, in a
         fraction of the time. Where it says that a position was visited more than once, or not at all, disks are looked
@@ -138,7 +142,7 @@ class Disks:
         mask: ArrayLike | None = None,
         distortion: ArrayLike | None = None,
         structure: InnerStructure | None = None,
-        probe: Probe | None = None,
+        probe: Probe | Template | None = None,
         found: DiskTable | None = None,
         overlapping: bool = False,
         threads: int | None = None,
@@ -161,6 +165,8 @@ class Disks:
             raise ParameterError(
                 f"the probe was learnt for a radius of {probe.radius_px:g} px, but radius_px is {self.radius_px:g} px"
             )
+        if isinstance(probe, Template) and (structure is not None or found is not None):
+            raise ParameterError("disks like a template are looked for in one pass; leave out structure and found")
         self.found = None if found is None else FoundDisks(found)
         self.overlapping = bool(overlapping)
         if overlapping and found is None:
@@ -170,6 +176,7 @@ class Disks:
             )
         self.threads = checks.integer("threads", threads or processors(), minimum=1)
         self._look: tuple[tuple[int, int], Look] | None = None
+        self._template_look: TemplateLook | None = None
 
     def init(self, spec: Spec) -> DiskState:
         """Return the state before the first chunk."""
@@ -191,13 +198,17 @@ class Disks:
             center = np.full(2, np.nan) if self.center is None else np.array(self.center)
             none = np.zeros((0, 2)), np.zeros((0, 3)), np.zeros((0, 3))
             known = none if self.structure is None else self.structure.known
-            profile = None if self.probe is None else self.probe.table
+            profile = self.probe.table if isinstance(self.probe, Probe) else None
             look = make_look(
                 valid, self.radius_px, self.significance, self.distortion, center, known, profile, self.overlapping
             )
             if not look.share.any():
                 raise ParameterError("the mask leaves no room for a disk; True marks the pixels that are good")
             self._look = frame_shape, look
+            if isinstance(self.probe, Template):
+                self._template_look = template_look(self.probe, valid, self.significance, center, self.distortion)
+                if not self._template_look.usable.any():
+                    raise ParameterError("the mask leaves no room for a disk; True marks the pixels that are good")
         return self._look[1]
 
     def update(self, state: DiskState, chunk: Chunk) -> None:
@@ -220,11 +231,17 @@ class Disks:
         """
         look = self.look(spec.frame_shape)
         known, first = NOTHING_FOUND if self.found is None else self.found.rows_of(chunk.index)
-        electrons = chunk.electrons(spec)
+        electrons, like = chunk.electrons(spec), self._template_look
+        if electrons is not None and like is not None:
+            return *self._in_parts(len(chunk), lambda part: rows_of_events_like(electrons, part, like)), np.zeros(
+                len(chunk), np.int64
+            )
         if electrons is not None:
             found = self._in_parts(len(chunk), lambda part: rows_of_events(electrons, part, spec, look, known, first))
             return *found, np.zeros(len(chunk), np.int64)
         frames, saturated = checked_frames(chunk, look)
+        if like is not None:
+            return *self._in_parts(len(chunk), lambda part: rows_of_template(frames[part], like)), saturated
         return *self._in_parts(len(chunk), lambda part: rows_of_frames(frames, part, look, known, first)), saturated
 
     def _in_parts(self, n: int, work: Any) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -293,7 +310,7 @@ class Disks:
             "mask": self.mask,
             "distortion": self.distortion,
             "structure": self.structure,
-            "probe": None if self.probe is None else self.probe.profile,
+            "probe": self.probe.profile if isinstance(self.probe, Probe) else getattr(self.probe, "digest", None),
             "overlapping": self.overlapping,
             "found": None if self.found is None else len(self.found.known),
         }

@@ -17,6 +17,7 @@ from esteemcore.diffraction.disks import Disks
 from esteemcore.diffraction.probe import Probe, learn_probe
 from esteemcore.diffraction.structure import InnerStructure, learn_structure
 from esteemcore.diffraction.table import DiskTable
+from esteemcore.diffraction.template import Template
 
 
 def find_disks(
@@ -28,7 +29,7 @@ def find_disks(
     mask: ArrayLike | None = None,
     distortion: ArrayLike | None = None,
     passes: int = 2,
-    probe: Probe | None = None,
+    probe: Probe | Template | None = None,
     overlapping: bool = False,
     threads: int | None = None,
     progress: ProgressFunction | None = None,
@@ -54,8 +55,9 @@ def find_disks(
         disks are fitted again with it, which makes the places of faint disks some 20 % surer. The second pass takes
         less time than the first. If the direct beams have a pattern along their radius, as a bullseye aperture makes
         it, the second pass fits disks of that pattern (`learn_probe`).
-    probe : Probe, optional
-        What the disks look like, e.g. learnt from the probe in vacuum, for all passes. Default: see `passes`.
+    probe : Probe or Template, optional
+        What the disks look like: along the radius, see `learn_probe`, for all passes; or as an image of any pattern,
+        see `learn_template`, which is looked for and fitted in one pass. Default: see `passes`.
     overlapping : bool
         In the second pass, also look beside each disk for another one that lies partly on it (crystals on top of each
         other), and fit both together. Takes several times as long; the inside of bright disks may be taken for a
@@ -89,6 +91,12 @@ def find_disks(
     checks.integer("passes", passes, minimum=1, maximum=2)
     if overlapping and passes == 1:
         raise ParameterError("overlapping disks are told apart in the second pass; leave passes at 2")
+    if isinstance(probe, Template):
+        if overlapping:
+            raise ParameterError(
+                "overlapping disks that look like a template are not told apart; leave out one of both"
+            )
+        passes = 1
     spec = spec_of(data4d)
     structure: InnerStructure | None = None
     table: DiskTable | None = None
