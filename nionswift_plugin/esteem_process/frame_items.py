@@ -34,6 +34,15 @@ def is_4d(xdata: DataAndMetadata.DataAndMetadata | None) -> bool:
     return xdata.collection_dimension_count == 2 and xdata.datum_dimension_count == 2
 
 
+def shows_scan_of(xdata: DataAndMetadata.DataAndMetadata, frames: DataAndMetadata.DataAndMetadata) -> bool:
+    """Return whether data are shown as a map of the scan of (y, x, ky, kx), not as a pattern on its detector."""
+    if xdata.datum_dimension_shape != frames.collection_dimension_shape:
+        return False
+    axes = [xdata.datum_dimensional_calibrations, frames.dimensional_calibrations[:2]]
+    units, scan = ([axis.units for axis in each] for each in axes)
+    return units == scan
+
+
 def frames_of(xdata: DataAndMetadata.DataAndMetadata | None) -> tuple[Any, tuple[io.Axis, ...]]:
     """Return frames (y, x, ky, kx) as an array, or as one that is read piece by piece, and its axes.
 

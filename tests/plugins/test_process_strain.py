@@ -165,6 +165,26 @@ def test_the_command_finds_disks_first_and_takes_known_ones(app: Swift) -> None:
     assert app.model.computations[-1].get_output("exx").data[:, :3].mean() == pytest.approx(0, abs=1e-4)
 
 
+@pytest.mark.parametrize("where", ["frames", "map"])
+def test_a_rectangle_on_a_pattern_is_no_reference(app: Swift, where: str) -> None:
+    """A virtual detector, or the surroundings of a reflection, encloses no part of the scan."""
+    item = app.add(xdata(crystal()), "Film")
+    app.select(item)
+    if where == "map":
+        made = bragg_disks.make(app.model, item, radius=RADIUS)[1]
+        app.model.recompute_all()
+        item = made["map"]
+    virtual = rectangle(app, item, ((0.55, 0.55), (0.4, 0.4)))
+    app.select(item)
+    app.display(item).graphic_selection.set(0)
+    command.COMMAND.action(app.window)
+    found, strained = app.model.computations
+    assert virtual not in strained.direct_input_items
+    (whole,) = app.display(found.get_output("number")).graphics
+    assert whole in strained.direct_input_items
+    assert whole.label == "Reference"
+
+
 def test_the_command_takes_one_scan(app: Swift) -> None:
     app.select(app.add(xdata(grains()[0])))
     command.COMMAND.action(app.window)

@@ -27,7 +27,9 @@ def _map(window: Any) -> None:
         return
     table, number = disks.get_output("table"), disks.get_output("number")
     title = table.title.partition(" [")[0].removeprefix(f"{bragg_disks.TITLES['table']} of ")
-    _, made = strain_map.make(model, table, number, title, reference=_reference(model, [*items, number], number))
+    frames = next((item for item in disks.direct_input_items if frame_items.is_4d(item.xdata)), None)
+    maps = [item for item in items if frames is not None and frame_items.shows_scan_of(item.xdata, frames.xdata)]
+    _, made = strain_map.make(model, table, number, title, reference=_reference(model, [*maps, number], number))
     for name in ("exx", "eyy", "exy", "rotation"):
         window.show_display_item(model.get_display_item_for_data_item(made[name]))
     ComputationPanel.EditComputationDialog(window, made["exx"]).show()
@@ -46,7 +48,7 @@ def _disks(model: Any, items: list[Any]) -> Any:
 
 
 def _reference(model: Any, items: list[Any], number: Any) -> Graphics.Graphic:
-    """Return the selected graphic with an area on one of the items, else a new one round all of the map of numbers."""
+    """Return the selected graphic with an area on one of the maps, else a new one round all of the map of numbers."""
     for item in items:
         for graphic in model.get_display_item_for_data_item(item).selected_graphics:
             if isinstance(graphic, Graphics.RectangleGraphic | Graphics.EllipseGraphic):
