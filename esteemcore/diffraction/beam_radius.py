@@ -17,6 +17,9 @@ CLEAR = 0.7
 STEP = 1.2
 """Ratio of radii that are tried one after the other."""
 
+INSIDE_PX, OUTSIDE_PX = 1.2, 1.5
+"""Distances from the edge within which a beam is as bright as in its middle, and beyond which none of it is left."""
+
 
 def first_radius(counts: Counts) -> float:
     """Return roughly the radius of the beam in the mean frame, its descan included.
@@ -47,7 +50,8 @@ def radius_of_sum(counts: Counts, plane: NDArray[np.float64], radius: float) -> 
     """Return the radius of the beam in the sum of a sample, whatever radius was asked for.
 
     Where the place is that of a larger disk, the beam lies anywhere in it. So it is looked for with a smaller one, and
-    its middle is followed.
+    its middle is followed. The radius is that of the even disk with the counts of the beam and the height of its
+    middle, which pixels and descan that blur the edge leave as they are.
     """
     from esteemcore.diffraction import _pattern_kernels as kernels
 
@@ -73,7 +77,18 @@ def radius_of_sum(counts: Counts, plane: NDArray[np.float64], radius: float) -> 
         if not bright.any():
             break
         middle = np.array([(y * bright).sum(), (x * bright).sum()]) / bright.sum()
-    return found
+    return _of_area(total[0] / np.maximum(covered[0], 1) - around, covered[0] > 0, r, found)
+
+
+def _of_area(excess: NDArray[np.float64], known: NDArray[np.bool_], r: NDArray[np.float64], radius: float) -> float:
+    """Return the radius of the even disk with the sum of a beam of about a radius, and with the height of its middle.
+
+    It is the radius at hand if nothing is known there, or there is no beam.
+    """
+    inside = known & (r <= max(radius - INSIDE_PX, 0.75))
+    height = excess[inside].mean() if inside.any() else 0.0
+    area = excess[known & (r < radius + OUTSIDE_PX)].sum() / height if height > 0 else 0.0
+    return math.sqrt(area / math.pi) if area > 0 else radius
 
 
 def _radius(profile: NDArray[np.float64], pixels: NDArray[np.float64]) -> tuple[float, float]:

@@ -61,7 +61,7 @@ class Descan:
     residual_px : float
         Robust spread (1.48 times the median distance, per axis) of the residuals.
     radius_px : float
-        Radius at which the beam, summed over the scan, has fallen to half of its middle.
+        Radius of the even disk with the counts of the beam, summed over the scan, and the height of its middle.
     notes : tuple of str
         What is wrong with the beam or the detector, in words.
     provenance : Provenance
@@ -194,7 +194,7 @@ def _first_plane(counts: Counts, radius: float, y0: int, x0: int) -> NDArray[np.
 
 
 def _measured_radius(counts: Counts) -> float:
-    """Return the radius at which the beam, moved back by its descan, has fallen to half of its middle."""
+    """Return the radius of the even disk that is like the beam, moved back by its descan."""
     _refuse_empty(counts)
     radius, largest = first_radius(counts), min(counts.spec.frame_shape) / 6
     for _ in range(6):
