@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ from numpy.typing import NDArray
 
 from esteemcore import io
 from esteemcore.events import unpack_bits
+
+AT_ONCE = 256
+"""Frames that are read at a time where they were stored one after the other."""
 
 
 class ScanFrames:
@@ -47,18 +51,27 @@ class ScanFrames:
     def __getitem__(self, key: tuple[slice, slice]) -> NDArray[Any]:
         """Return the frames of some rows and columns of the scan."""
         rows, columns = key
-        if not self._signal.in_visit_order and self._signal.kind == "dense":
-            return np.asarray(self._signal.data[rows, columns])
+        if not self._signal.in_visit_order:
+            return self._unpacked(self._signal.data[rows, columns])
         ys, xs = range(self.shape[0])[rows], range(self.shape[1])[columns]
-        block = np.zeros((len(ys), len(xs), *self.shape[2:]), self.dtype)
-        for i, y in enumerate(ys):
-            for j, x in enumerate(xs):
-                at = y * self.shape[1] + x
-                for frame in self._frame[self._first[at] : self._first[at + 1]]:
-                    block[i, j] += self._read(int(frame)).astype(self.dtype, copy=False)
-        return block
+        at = np.add.outer(np.asarray(ys, np.int64) * self.shape[1], np.asarray(xs, np.int64)).ravel()
+        frames = [self._frame[self._first[p] : self._first[p + 1]] for p in at]
+        place = np.repeat(np.arange(len(at)), [len(each) for each in frames])
+        block = np.zeros((len(at), *self.shape[2:]), self.dtype)
+        for run, values in self._runs(np.concatenate([*frames, np.zeros(0, np.int64)])):
+            for p, value in zip(place[run], values, strict=True):
+                block[p] += value.astype(self.dtype, copy=False)
+        return block.reshape(len(ys), len(xs), *self.shape[2:])
 
-    def _read(self, frame: int) -> NDArray[Any]:
-        data = self._signal.data
-        stored = np.asarray(data[frame] if len(data.shape) == 3 else data[divmod(frame, self.shape[1])])
-        return unpack_bits(stored, self.shape[3]) if self._signal.kind == "packed" else stored
+    def _runs(self, frames: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+        """Yield where in a list frames stand that were stored one after the other, and these frames, in that order."""
+        order = np.argsort(frames, kind="stable")
+        for run in np.split(order, np.flatnonzero(np.diff(frames[order]) != 1) + 1):
+            for some in np.split(run, range(AT_ONCE, len(run), AT_ONCE)):
+                if len(some):
+                    start = int(frames[some[0]])
+                    yield some, self._unpacked(self._signal.data[start : start + len(some)])
+
+    def _unpacked(self, stored: Any) -> NDArray[Any]:
+        values = np.asarray(stored)
+        return unpack_bits(values, self.shape[3]) if self._signal.kind == "packed" else values

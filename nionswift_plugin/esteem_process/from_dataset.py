@@ -14,6 +14,7 @@ from nion.data import Calibration, DataAndMetadata
 from numpy.typing import NDArray
 
 from esteemcore import io
+from esteemcore.cli.frames4d import ScanFrames
 from esteemcore.errors import EsteemError, FormatError
 from esteemcore.events import SparseSI
 from esteemcore.io import event_sums
@@ -23,6 +24,9 @@ from nionswift_plugin.esteem_scan import binding
 
 EVENTS_BYTES = 2 * 2**30
 """Events whose dense array is larger are imported as a map and a spectrum."""
+
+FRAMES_BYTES = 4 * 2**30
+"""One-bit frames whose array of bytes is larger are not imported."""
 
 PART_BYTES = 64 * 2**20
 """Data in memory at a time."""
@@ -68,8 +72,8 @@ def find(dataset: io.Dataset) -> tuple[list[Found], list[str]]:
     for name, signal in dataset.signals.items():
         try:
             if signal.kind == "packed":
-                raise FormatError("one-bit frames of 4D-STEM are not unpacked; open it in the panel Live 4D-STEM")
-            if signal.kind == "events":
+                found.append(_packed(dataset, name, signal, notes))
+            elif signal.kind == "events":
                 found += _events(dataset, name, signal, notes)
             else:
                 found.append(_dense(dataset, name, signal))
@@ -82,10 +86,7 @@ def _dense(dataset: io.Dataset, name: str, signal: io.Signal) -> Found:
     axes = signal.axes
     scan = None if RECORD in signal.metadata else dataset.scan
     if signal.in_visit_order and scan is not None and scan.index is None and math.prod(scan.shape) == axes[0].size:
-        steps = np.broadcast_to(1.0 if scan.step_nm is None else scan.step_nm, 2).tolist()
-        unit = "" if scan.step_nm is None else "nm"
-        around = zip(("y", "x"), scan.shape, steps, strict=True)
-        axes = (*(io.Axis(axis, size, step, unit=unit) for axis, size, step in around), *axes[1:])
+        axes = (*_scan_axes(scan), *axes[1:])
     shape = tuple(axis.size for axis in axes)
     if not all(shape):
         raise FormatError("it holds no values")
@@ -101,6 +102,37 @@ def _dense(dataset: io.Dataset, name: str, signal: io.Signal) -> Found:
             if shape != tuple(signal.data.shape):
                 start, values = start // shape[1], values.reshape(-1, *shape[1:])
             yield (slice(start, start + len(values)),), values
+
+    return _make(dataset, name, signal, axes, dtype, parts)
+
+
+def _scan_axes(scan: io.ScanRecord) -> Iterator[io.Axis]:
+    steps = np.broadcast_to(1.0 if scan.step_nm is None else scan.step_nm, 2).tolist()
+    unit = "" if scan.step_nm is None else "nm"
+    return (io.Axis(axis, n, step, unit=unit) for axis, n, step in zip(("y", "x"), scan.shape, steps, strict=True))
+
+
+def _packed(dataset: io.Dataset, name: str, signal: io.Signal, notes: list[str]) -> Found:
+    """Return one-bit frames, each in its place of the scan whatever the order in which they were taken."""
+    frames = ScanFrames(dataset, name)
+    dtype = _shown_dtype(frames.shape, frames.dtype)
+    needed = math.prod(frames.shape) * dtype.itemsize
+    if needed > FRAMES_BYTES:
+        raise FormatError(
+            f"its one-bit frames would take {needed / 1e9:,.1f} GB as an array, more than the "
+            f"{FRAMES_BYTES / 1e9:,.1f} GB that are unpacked; open it in the panel Live 4D-STEM"
+        )
+    if frames.dtype != signal.data.dtype:
+        notes.append(f"{name!r} has several frames at some positions of the scan; they are added up")
+    axes = signal.axes
+    if signal.in_visit_order:
+        axes = (*_scan_axes(dataset.scan or io.ScanRecord(frames.shape[:2])), *axes[1:])
+
+    def parts() -> Iterator[Part]:
+        rows = max(PART_BYTES // max(math.prod(frames.shape[1:]) * dtype.itemsize, 1), 1)
+        for start in range(0, frames.shape[0], rows):
+            block = frames[start : start + rows, :]
+            yield (slice(start, start + len(block)),), block.astype(dtype, copy=False)
 
     return _make(dataset, name, signal, axes, dtype, parts)
 

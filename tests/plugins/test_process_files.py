@@ -15,6 +15,7 @@ from process_swift import KINDS, Swift, calibrated, in_files, in_memory, values
 from esteemcore import events, io
 from esteemcore.errors import EsteemError, ParameterError
 from nionswift_plugin.esteem_process import from_dataset
+from nionswift_plugin.esteem_process.computations import bragg_disks
 from nionswift_plugin.esteem_process.to_dataset import make_dataset
 from nionswift_plugin.esteem_scan import binding
 
@@ -183,7 +184,36 @@ def test_events_too_large_to_unpack_become_map_and_spectrum(
     assert "added up, are imported instead" in app.told[0]
 
 
-def test_one_bit_frames_are_sent_to_their_panel(app: Swift, tmp_path: Path) -> None:
+@pytest.mark.parametrize("several", [False, True])
+def test_one_bit_frames_become_4d_data(
+    app: Swift, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, several: bool
+) -> None:
+    """Each in its place, as a search for disks takes them; frames of one place are added up."""
+    monkeypatch.setattr(from_dataset, "PART_BYTES", 2000)
+    order = np.random.default_rng(0).permutation(12)
+    order[3] = order[9] if several else order[3]
+    y, x = np.mgrid[:30, :30] - 15.0
+    bits = (np.random.default_rng(1).random((12, 30, 30)) < np.where(np.hypot(y, x) < 3, 0.9, 0.01)).astype(np.uint8)
+    frames = io.Signal(events.pack_bits(bits), axes("frame", 12, "ky", 30, "kx", 30), "packed", (30, 30))
+    scan = io.ScanRecord((3, 4), index=order, step_nm=0.1)
+    io.save(tmp_path / "run.esteem", io.Dataset({"frames": frames}, scan=scan))
+    (item,) = app.receive(tmp_path / "run.esteem" / "zarr.json")
+    expected = np.zeros((12, 30, 30), np.uint32 if several else np.uint8)
+    np.add.at(expected, order, bits)
+    assert item.data_dtype == expected.dtype
+    np.testing.assert_array_equal(item.data, expected.reshape(3, 4, 30, 30))
+    assert item.dimensional_calibrations[0].scale == pytest.approx(0.1)
+    assert ["they are added up" in text for text in app.told] == [True] * several
+    computation, made = bragg_disks.make(app.model, item, radius=3.0)
+    app.model.recompute_all()
+    assert computation.error_text is None
+    assert (np.asarray(made["number"].data).ravel()[np.unique(order)] == 1).all()
+
+
+def test_one_bit_frames_too_large_to_unpack_are_sent_to_their_panel(
+    app: Swift, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(from_dataset, "FRAMES_BYTES", 3000)
     packed = np.random.default_rng(0).integers(0, 256, (12, 16, 2), np.uint8)
     frames = io.Signal(packed, axes("frame", 12, "ky", 16, "kx", 16), "packed", (16, 16))
     adf = io.Signal(values((3, 4), np.float32), axes("y", 3, "x", 4))
