@@ -54,7 +54,10 @@ def by_part(labels: NDArray[np.int64], parts: NDArray[Any]) -> NDArray[np.int64]
 
 
 def confidence(posterior: NDArray[Any], parts: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return posterior times the part of the label's class in the two largest fractions; 0 without a class."""
+    """Return posterior times the part of the label's class in the two largest fractions; 0 without a class.
+
+    Where `by_part` chose another class than the likeliest, the posterior of that blend counts for it as well.
+    """
     positions = np.arange(len(labels))
     chosen = np.maximum(labels, 0)
     own = np.nan_to_num(parts)[positions, chosen]
@@ -62,4 +65,5 @@ def confidence(posterior: NDArray[Any], parts: NDArray[Any], labels: NDArray[np.
     others[positions, chosen] = 0
     rival = others.max(axis=1)
     part = np.divide(own, own + rival, out=np.zeros(len(labels)), where=own + rival > 0)
-    return np.where(labels >= 0, np.clip(posterior[positions, chosen] * part, 0, 1), 0.0)
+    blend = np.where(posterior.argmax(axis=1) != chosen, posterior.max(axis=1), 0)
+    return np.where(labels >= 0, np.clip((posterior[positions, chosen] + blend) * part, 0, 1), 0.0)

@@ -29,6 +29,7 @@ class Classes:
     confidence : ndarray of float64, shape (y, x)
         Posterior probability of the class times the part that it has of the two largest fractions: 1 for a position
         that is surely and wholly of its class, 0.5 where two classes are mixed in equal parts, 0 where there is none.
+        The probability that a position is a blend, which looks like a third class, counts for its class too.
     patterns : ndarray of float64, shape (n, ky, kx)
         Mean counts per frame of each class, moved back by the descan to `Descan.reference`; NaN where no frame of the
         class has pixels.

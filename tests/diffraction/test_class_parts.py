@@ -285,3 +285,13 @@ def test_holes_are_told_from_thin_places(rng) -> None:
         part = np.repeat([1.0, 0.2, 0.01, 0.0], [5, 15, 30, 30]) * dose
         data = bins_of(part[:, None] * np.full(64, 10.0), (8, 10), rng)
         assert class_doubt.bare(data, np.zeros(80, np.int64)).tolist() == expected
+
+
+def test_two_classes_in_equal_parts_are_half_sure_also_where_the_blend_looked_like_a_third() -> None:
+    posterior = np.array([[1.0, 0, 0], [0.5, 0.5, 0], [0, 0, 1], [0.1, 0, 0.9], [0, 0, 1], [0, 0, 1]])
+    parts = np.array([[1.0, 0, 0], [0.5, 0.5, 0], [0.5, 0.5, 0], [0.7, 0.2, 0.1], [0.3, 0.3, 0.4], [np.nan] * 3])
+    labels = class_doubt.by_part(posterior.argmax(axis=1), parts)
+    labels[-1] = -1
+    assert labels.tolist() == [0, 0, 0, 0, 2, -1]
+    expected = [1, 0.5 * 0.5, 0.5, 7 / 9, 4 / 7, 0]
+    np.testing.assert_allclose(class_doubt.confidence(posterior, parts, labels), expected)

@@ -50,6 +50,7 @@ def test_where_two_grains_meet_is_one_of_them() -> None:
     labels = found.labels.ravel()[between]
     assert between.sum() > 10
     assert (labels < 4).all()
+    assert (found.confidence.ravel()[between] > 0.4).all()
 
 
 def test_bragg_disks_alone_give_the_same_classes(bent, found) -> None:
