@@ -25,6 +25,7 @@ from esteemcore.diffraction.descan import Descan, checked_mask, checked_radius, 
 from esteemcore.diffraction.ellipse import Ellipse, fit_ellipse
 from esteemcore.diffraction.find import find_disks
 from esteemcore.diffraction.grains import Evidence, Grouping, evidence, group
+from esteemcore.diffraction.hidden_beam import hidden_area, hidden_descan
 from esteemcore.diffraction.mixture import Mixture, features, settle
 from esteemcore.diffraction.order import ENOUGH, STEPS, Curve, best_of, held_out
 from esteemcore.diffraction.patterns import Binned, bin_size, binned, sums
@@ -54,6 +55,7 @@ def classify(
     *,
     binning: int | None = None,
     mask: ArrayLike | None = None,
+    center: str | ArrayLike | None = None,
     disks: DiskTable | None = None,
     ellipse: Ellipse | None = None,
     second_way: bool = True,
@@ -84,6 +86,8 @@ def classify(
     mask : array_like of bool, shape (ky, kx), optional
         True where a pixel is good; the others are filled from the nearest. Dead rows and hot pixels are found without
         it.
+    center : str or array_like, shape (2,) or (y, x, 2), optional
+        Where a beam stop hides the direct beam: its place, or ``"friedel"``, see `find_descan`.
     disks : DiskTable, optional
         What `find_disks` found in these data, if it is known already.
     ellipse : Ellipse, optional
@@ -145,7 +149,8 @@ def classify(
         if binning is None
         else checks.integer("binning", binning, minimum=1, maximum=min(counts.spec.frame_shape) // 6)
     )
-    descan = descan_of(counts, radius, everywhere=False)
+    hidden = None if center is None else hidden_descan(counts, radius, center)
+    descan = descan_of(counts, radius, everywhere=False) if hidden is None else hidden
     steps.step(2)
     data = binned(counts, descan, radius, size)
     if not data.counts.any():
@@ -172,10 +177,10 @@ def classify(
     kinds = tuple(KINDS[int(found.seen.amorphous[of == c].all())] for c in range(n))
     doubts: tuple[str, ...] = ()
     if ellipse is None:
-        ellipse, doubts = _ellipse(total, covered, kinds)
+        ellipse, doubts = _ellipse(total, covered, kinds, radius, hidden)
     other = np.full_like(labels, -1)
     if second_way:
-        table = disks if disks is not None else _disks(data4d, counts, radius, ellipse, threads, steps)
+        table = disks if disks is not None else _disks(data4d, counts, radius, ellipse, hidden, threads, steps)
         other = _by_disks(counts, descan, radius, data, table, seed)
     steps.finish()
     other, agreement = _compared(labels, other, n)
@@ -191,6 +196,7 @@ def classify(
         "ellipse": given,
         "second_way": second_way,
         "mask": valid,
+        "center": center,
         "disks": None if disks is None else digest(disks.frame, disks.y, disks.x, disks.intensity),
     }
     return Classes(
@@ -265,7 +271,11 @@ def _refuse(disks: Any, ellipse: Any, positions: int) -> None:
 
 
 def _ellipse(
-    total: NDArray[np.float64], covered: NDArray[np.float64], kinds: tuple[str, ...]
+    total: NDArray[np.float64],
+    covered: NDArray[np.float64],
+    kinds: tuple[str, ...],
+    radius: float,
+    hidden: Descan | None,
 ) -> tuple[Ellipse | None, tuple[str, ...]]:
     """Return the ellipse that the largest amorphous class shows, None where it shows none, and what is doubtful."""
     halos = [c for c, kind in enumerate(kinds) if kind == "amorphous"]
@@ -273,8 +283,9 @@ def _ellipse(
         return None, ()
     largest = max(halos, key=lambda c: float(covered[c].max()))
     whole = covered[largest] == covered[largest].max()
+    behind: dict[str, Any] = {} if hidden is None else {"center": hidden.reference, "radius_px": radius}
     try:
-        found = fit_ellipse(np.where(whole, total[largest], 0)[None, None], mask=whole)
+        found = fit_ellipse(np.where(whole, total[largest], 0)[None, None], mask=whole, **behind)
     except (CalibrationError, ParameterError) as error:
         return None, (f"class {largest} is amorphous, but does not tell the ellipse of the detector: {error}",)
     return found, ()
@@ -285,13 +296,24 @@ def _disks(
     counts: Counts,
     radius: float,
     ellipse: Ellipse | None,
+    hidden: Descan | None,
     threads: int | None,
     steps: Progress,
 ) -> DiskTable:
     mask = ~counts.broken if counts.broken.any() else None
     matrix = None if ellipse is None else ellipse.matrix
+    center = None
+    if hidden is not None:
+        mask = ~(counts.broken | hidden_area(counts, radius))
+        center = (float(hidden.reference[0]), float(hidden.reference[1]))
     return find_disks(
-        data4d, radius, mask=mask, distortion=matrix, threads=threads, progress=lambda done: steps.step(0)
+        data4d,
+        radius,
+        mask=mask,
+        center=center,
+        distortion=matrix,
+        threads=threads,
+        progress=lambda done: steps.step(0),
     )
 
 

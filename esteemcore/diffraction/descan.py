@@ -83,6 +83,7 @@ def find_descan(
     radius_px: float | None = None,
     *,
     mask: ArrayLike | None = None,
+    center: str | ArrayLike | None = None,
     everywhere: bool = True,
     progress: ProgressFunction | None = None,
     cancel: threading.Event | None = None,
@@ -103,6 +104,10 @@ def find_descan(
     mask : array_like of bool, shape (ky, kx), optional
         True where a pixel is good; the others are filled from the nearest. Dead rows and hot pixels are found without
         it.
+    center : str or array_like, shape (2,) or (y, x, 2), optional
+        Where a beam stop hides the direct beam: its place (row, column), everywhere or at each position, or
+        ``"friedel"`` for the centre of symmetry of the patterns, where reflections g and -g and rings meet. It is found
+        for parts of the scan, and a plane is laid through. The radius must be given.
     everywhere : bool
         Measure the beam of every frame. False: in rows with 4,096 frames all over the scan; they tell plane and radius.
     progress : callable, optional
@@ -119,7 +124,8 @@ def find_descan(
     ParameterError
         If the data are no whole counts (y, x, ky, kx), are empty, or the disk does not fit on the detector.
     CalibrationError
-        If no frame shows a direct beam of about this radius, a beam stop hides it, or its radius cannot be measured.
+        If no frame shows a direct beam of about this radius, a beam stop hides it, or its radius cannot be measured; if
+        the patterns do not tell their centre of symmetry.
 
     Examples
     --------
@@ -134,6 +140,14 @@ def find_descan(
     steps = Progress(2, progress, cancel)
     counts = Counts(data4d, lambda: steps.step(0), checked_mask(data4d, mask))
     steps.step()
+    if center is not None:
+        from esteemcore.diffraction.hidden_beam import hidden_descan
+
+        if radius is None:
+            raise ParameterError("the radius of a beam behind a stop cannot be measured; give radius_px with center")
+        found = hidden_descan(counts, radius, center)
+        steps.step()
+        return found
     found = descan_of(counts, _measured_radius(counts) if radius is None else radius, everywhere=everywhere)
     steps.step()
     return found
@@ -176,7 +190,7 @@ def descan_of(counts: Counts, radius: float, *, everywhere: bool) -> Descan:
                 raise CalibrationError(
                     f"no frame has enough counts for its direct beam to be found near (row, column) = ({y0}, {x0}) px"
                 )
-            plane = _plane((ny, nx), measured[:, :2], weight)
+            plane = robust_plane((ny, nx), measured[:, :2], weight)
     return _result(counts, radius, plane, measured, _opposite(counts, radius, y0, x0))
 
 
@@ -190,7 +204,7 @@ def _first_plane(counts: Counts, radius: float, y0: int, x0: int) -> NDArray[np.
     search = math.ceil(max(2 * radius, 8))
     for index, frames in counts.pieces(counts.sample_rows()):
         kernels.brightest_disks(frames, y0, x0, search, span, place[index])
-    return _plane((ny, nx), place, np.where(np.isfinite(place), 1.0, 0.0))
+    return robust_plane((ny, nx), place, np.where(np.isfinite(place), 1.0, 0.0))
 
 
 def _measured_radius(counts: Counts) -> float:
@@ -221,7 +235,8 @@ def _refuse_beam_stop(mean: NDArray[np.float64], radius: float) -> None:
             y, x = hole.mean(axis=0)
             raise CalibrationError(
                 f"{len(hole)} detector pixels round (row, column) = ({y:.0f}, {x:.0f}), in the middle of the pattern, "
-                "never have counts: behind a beam stop the direct beam cannot be found"
+                "never have counts: behind a beam stop the direct beam cannot be found; give its place as center=(row, "
+                "column), or center='friedel' for the centre of symmetry of the patterns"
             )
 
 
@@ -265,7 +280,7 @@ def _opposite(counts: Counts, radius: float, y0: int, x0: int) -> list[str]:
     ]
 
 
-def _plane(shape: tuple[int, int], place: NDArray[Any], weight: NDArray[Any]) -> NDArray[np.float64]:
+def robust_plane(shape: tuple[int, int], place: NDArray[Any], weight: NDArray[Any]) -> NDArray[np.float64]:
     """Return the robust plane through places (n, 2) with weights (n, 2), at every position."""
     y, x = np.divmod(np.arange(shape[0] * shape[1]), shape[1])
     columns = [np.ones(y.size)] + [(c - c.mean()) / size for c, size in ((y, shape[0]), (x, shape[1])) if size > 1]

@@ -16,6 +16,7 @@ from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import Provenance, digest, record
 from esteemcore.diffraction.counts import Counts
 from esteemcore.diffraction.data4d import spec_of
+from esteemcore.diffraction.descan import checked_radius
 from esteemcore.diffraction.distortion import ellipse_matrix
 from esteemcore.diffraction.rings import Rings, sum_rings
 
@@ -72,6 +73,8 @@ def fit_ellipse(
     data4d: Any,
     *,
     mask: ArrayLike | None = None,
+    center: str | ArrayLike | None = None,
+    radius_px: float | None = None,
     progress: ProgressFunction | None = None,
     cancel: threading.Event | None = None,
 ) -> Ellipse:
@@ -92,6 +95,10 @@ def fit_ellipse(
         Whole counts of electrons; of large scans some rows are read, piece by piece.
     mask : array_like of bool, shape (ky, kx), optional
         True where a pixel is good. Dead rows and hot pixels are found without it.
+    center : str or array_like, shape (2,) or (y, x, 2), optional
+        Where a beam stop hides the direct beam: its place, or ``"friedel"``, see `find_descan`.
+    radius_px : float, optional
+        Radius of a disk in px; needed with `center`, otherwise measured.
     progress : callable, optional
         Called with the fraction done, 0 to 1.
     cancel : threading.Event, optional
@@ -121,9 +128,12 @@ def fit_ellipse(
         raise ParameterError(f"frames have {spec.frame_shape} pixels; rings need 24 x 24 or more")
     valid = None if mask is None else checks.boolean_mask("mask", mask, spec.frame_shape)
     steps = Progress(3, progress, cancel)
+    if (center is None) != (radius_px is None):
+        raise ParameterError("center and radius_px belong together: give both where a beam stop hides the direct beam")
+    radius = None if radius_px is None else checked_radius(data4d, radius_px)
     counts = Counts(data4d, lambda: steps.step(0), valid)
     steps.step()
-    rings = sum_rings(counts)
+    rings = sum_rings(counts, radius, center)
     steps.step()
     fit = _Fit(rings)
     best, covariance = fit.minimise()
@@ -149,7 +159,11 @@ def fit_ellipse(
         rings.radius,
         rings.frames,
         _notes(rings),
-        record("diffraction.fit_ellipse", {"mask": valid}, input_digest=digest(rings.pattern, rings.weight)),
+        record(
+            "diffraction.fit_ellipse",
+            {"mask": valid, "center": center, "radius_px": radius},
+            input_digest=digest(rings.pattern, rings.weight),
+        ),
     )
 
 

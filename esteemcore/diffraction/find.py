@@ -118,7 +118,7 @@ def find_disks(
         latest: DiskTable = found["disks"]
         table = latest
         if done + 1 < passes:
-            structure = learn_structure(latest, spec.frame_shape, reducer.radius_px)
+            structure = learn_structure(latest, spec.frame_shape, reducer.radius_px, center=center)
             if distortion is None and center is None:
                 distortion = ellipse_of_beams(data4d, latest, reducer.radius_px, reducer.look(spec.frame_shape).valid)
             probe = probe or _pattern(data4d, latest, reducer, distortion)

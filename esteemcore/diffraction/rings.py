@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from esteemcore._core.errors import CalibrationError
 from esteemcore.diffraction.counts import Counts
 from esteemcore.diffraction.descan import Descan, descan_of
 from esteemcore.diffraction.disks import LEAST_RADIUS, Disks
+from esteemcore.diffraction.hidden_beam import hidden_area, hidden_descan
 from esteemcore.diffraction.look import half_widths
 from esteemcore.diffraction.table import DiskTable
 from esteemcore.stream import Chunk, Spec
@@ -60,8 +62,8 @@ class Rings:
     notes: tuple[str, ...]
 
 
-def sum_rings(counts: Counts) -> Rings:
-    """Sum the frames of a sample that show the least of crystals.
+def sum_rings(counts: Counts, radius: float | None = None, center: Any = None) -> Rings:
+    """Sum the frames of a sample that show the least of crystals; with a centre, see `hidden_descan`, behind a stop.
 
     Raises
     ------
@@ -70,11 +72,17 @@ def sum_rings(counts: Counts) -> Rings:
     """
     if not counts.sample.any():
         raise CalibrationError("all frames of a sample of the scan are empty")
-    radius = _beam_radius(counts)
-    descan = descan_of(counts, radius, everywhere=False)
-    beam, known = _beams(descan)
-    valid, rows = ~counts.broken, counts.sample_rows()
-    reducer = Disks(radius, significance=5.0, mask=valid)
+    valid, rows, axis = ~counts.broken, counts.sample_rows(), None
+    if radius is None or center is None:
+        radius = _beam_radius(counts)
+        descan = descan_of(counts, radius, everywhere=False)
+        beam, known = _beams(descan)
+    else:
+        descan = hidden_descan(counts, radius, center)
+        beam, known = descan.center.reshape(-1, 2), np.ones(counts.spec.positions, np.bool_)
+        valid &= ~ndimage.binary_dilation(hidden_area(counts, radius), iterations=2)
+        axis = (float(descan.reference[0]), float(descan.reference[1]))
+    reducer = Disks(radius, significance=5.0, mask=valid, center=axis)
     texture, tables = np.full(len(beam), np.inf), []
     for index, frames in counts.pieces(rows):
         spec = Spec((1, len(frames)), counts.spec.frame_shape, frames.dtype)

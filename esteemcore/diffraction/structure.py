@@ -52,7 +52,9 @@ class InnerStructure:
         return place, inside, sd
 
 
-def learn_structure(disks: DiskTable, frame_shape: tuple[int, int], radius_px: float) -> InnerStructure:
+def learn_structure(
+    disks: DiskTable, frame_shape: tuple[int, int], radius_px: float, *, center: tuple[float, float] | None = None
+) -> InnerStructure:
     """Learn what the disks of each reflection look like inside from the table of a first pass.
 
     A gradient across a disk and a shift of it look alike in few counts, so what all positions together say about the
@@ -73,6 +75,8 @@ def learn_structure(disks: DiskTable, frame_shape: tuple[int, int], radius_px: f
         ``(ky, kx)`` of the detector.
     radius_px : float
         Radius of a disk in px.
+    center : (float, float), optional
+        Direct beam (row, column), where a beam stop hides it. Default: the brightest disk of each frame.
 
     Returns
     -------
@@ -87,7 +91,8 @@ def learn_structure(disks: DiskTable, frame_shape: tuple[int, int], radius_px: f
     known = np.isfinite(values).all(axis=0)
     if known.sum() < LEAST_DISKS:
         return nothing
-    origin = disks.brightest(int(disks.frame.max()) + 1)
+    n = int(disks.frame.max()) + 1
+    origin = disks.brightest(n) if center is None else np.tile(np.array(center, np.float64), (n, 1))
     middle = np.array(frame_shape) // 2
     place = reflections(disks, frame_shape, radius_px, origin)
     if not len(place):

@@ -1,0 +1,180 @@
+"""The direct beam behind a beam stop: its place as it is known, or as the symmetry of the patterns tells it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, signal
+
+from esteemcore._core import checks
+from esteemcore._core.errors import CalibrationError, ParameterError
+from esteemcore._core.provenance import digest, record
+from esteemcore.diffraction.counts import Counts
+from esteemcore.diffraction.descan import Descan, robust_plane
+
+Floats = NDArray[np.float64]
+
+SYMMETRY = "friedel"
+"""Ask for the place of the beam in this way to have it found."""
+BLOCKS = 4
+"""Parts of the scan along each axis whose patterns are added up before their centre is looked for."""
+RIVAL = 0.8
+"""Part of the symmetry at the best centre that one elsewhere may have; else the centre is ambiguous."""
+LEAST_SYMMETRY = 6.0
+"""Standard deviations that the symmetry of the sum of all patterns stands out by at least."""
+CLIPPED = 3.0
+"""Standard deviations beyond which brighter pixels say no more: the reflections of a tilted crystal differ widely."""
+MOST_DESCAN = 8.0
+"""Distance in px from the centre of all patterns within which those of parts of the scan are looked for."""
+
+
+def hidden_descan(counts: Counts, radius: float, center: Any) -> Descan:
+    """Return where the beam lies behind a stop: places that are given, or a plane through centres of symmetry.
+
+    Parameters
+    ----------
+    counts : Counts
+    radius : float
+        Radius of a disk in px.
+    center : str or array_like, shape (2,) or (y, x, 2)
+        ``"friedel"``, or the beam (row, column), everywhere or at each position.
+
+    Raises
+    ------
+    ParameterError
+        If `center` is neither.
+    CalibrationError
+        If the patterns have no clear centre of symmetry.
+    """
+    shape = counts.spec.scan_shape
+    residual = np.full((*shape, 2), np.nan)
+    if isinstance(center, str):
+        if center != SYMMETRY:
+            raise ParameterError(f"center is {center!r}; expected {SYMMETRY!r}, or (row, column) in px")
+        plane, residual = _plane_of_centers(counts, radius)
+        note = "the direct beam lies behind a stop: its place is the centre of symmetry of the patterns"
+    else:
+        plane = _given(center, shape, counts.spec.frame_shape)
+        note = "the direct beam lies behind a stop: its place was given"
+    corners = plane[[0, 0, -1, -1], [0, -1, 0, -1]]
+    known = np.isfinite(residual)
+    return Descan(
+        plane,
+        residual,
+        np.full(shape, np.nan),
+        plane.reshape(-1, 2).mean(axis=0),
+        float(max(np.hypot(*(a - b)) for a in corners for b in corners)),
+        1.4826 * float(np.median(np.abs(residual[known]))) if known.any() else 0.0,
+        radius,
+        (*counts.notes, note),
+        record(
+            "diffraction.find_descan",
+            {"radius_px": radius, "center": center, "mask": ~counts.masked if counts.masked.any() else None},
+            input_digest=digest(counts.sample),
+        ),
+    )
+
+
+def symmetry(total: Floats, good: NDArray[np.bool_], radius: float) -> Floats:
+    r"""Return by how much a pattern is its own inversion about places half a pixel apart, shape (2 ky - 1, 2 kx - 1).
+
+    Element s is the correlation :math:`\sum_x g(x)\, g(s - x)` with what stands out of its surroundings, :math:`g = (N
+    - \bar N) / \sqrt{\bar N}`: reflections g and -g, and rings, meet at twice the place of the direct beam. In units of
+    its standard deviation if there were no symmetry.
+    """
+    width = 2.0 * radius
+    weight = ndimage.gaussian_filter(good.astype(np.float64), width, mode="constant")
+    around = ndimage.gaussian_filter(np.where(good, total, 0), width, mode="constant") / np.maximum(weight, 1e-9)
+    stands = np.where(good, (total - around) / np.sqrt(np.maximum(around, 1.0)), 0)
+    stands = ndimage.gaussian_filter(np.minimum(stands, CLIPPED), 0.7)
+    both = signal.fftconvolve(stands, stands)
+    squares = signal.fftconvolve(stands**2, stands**2)
+    return np.asarray(both / np.sqrt(np.maximum(2 * squares, 1e-3 * squares.max() + 1e-30)))
+
+
+def hidden_area(counts: Counts, radius: float) -> NDArray[np.bool_]:
+    """Return the pixels behind the stop: areas of half a disk or more that are masked or never have counts."""
+    area, n = ndimage.label(counts.masked | (counts.sample == 0))
+    sizes = np.bincount(area.ravel(), minlength=n + 1)
+    sizes[0] = 0
+    return np.asarray((sizes > 0.5 * np.pi * radius**2)[area])
+
+
+def _given(center: Any, shape: tuple[int, int], frame_shape: tuple[int, int]) -> Floats:
+    """Return checked places (y, x, 2)."""
+    given = checks.array("center", center)
+    if given.shape not in ((2,), (*shape, 2)) or given.dtype.kind not in "iuf" or not np.isfinite(given).all():
+        raise ParameterError(
+            f"center has shape {given.shape}; expected {SYMMETRY!r} or finite (row, column) in px, (2,) or for each "
+            f"position, {(*shape, 2)}"
+        )
+    place = np.array(np.broadcast_to(given.astype(np.float64), (*shape, 2)))
+    if (place < 0).any() or (place > np.array(frame_shape) - 1).any():
+        raise ParameterError(
+            f"center reaches from {place.reshape(-1, 2).min(axis=0)} to {place.reshape(-1, 2).max(axis=0)}, beyond the "
+            f"frames of {frame_shape[0]} x {frame_shape[1]} pixels"
+        )
+    return place
+
+
+def _plane_of_centers(counts: Counts, radius: float) -> tuple[Floats, Floats]:
+    """Return the plane (y, x, 2) through the centres of the patterns of parts of the scan, and what it leaves."""
+    (ny, nx), shape = counts.spec.scan_shape, counts.spec.frame_shape
+    rows, columns = min(BLOCKS, ny), min(BLOCKS, nx)
+    total = np.zeros((rows * columns, *shape))
+    for index, frames in counts.pieces(counts.sample_rows()):
+        y, x = np.divmod(np.arange(index.start, index.stop), nx)
+        np.add.at(total, (y * rows // ny) * columns + x * columns // nx, frames)
+    hidden = hidden_area(counts, radius)
+    good = ~ndimage.binary_dilation(hidden | counts.broken, iterations=2)
+    if not good.any():
+        raise CalibrationError("no pixel beside the beam stop is left to tell the centre of the patterns")
+    middle = _best(symmetry(total.sum(axis=0), good, radius), hidden, radius)
+    place, weight = np.full((ny * nx, 2), np.nan), np.zeros((ny * nx, 2))
+    for part in np.flatnonzero(total.any(axis=(1, 2))):
+        found = symmetry(total[part], good, radius)
+        i, j = divmod(int(part), columns)
+        at = int((i + 0.5) * ny / rows) * nx + int((j + 0.5) * nx / columns)
+        s, t = np.indices(found.shape)
+        found[np.hypot(0.5 * s - middle[0], 0.5 * t - middle[1]) > MOST_DESCAN] = -np.inf
+        place[at] = _peak(found)
+        weight[at] = max(float(found.max()), 0.0) ** 2 + 1e-6
+    plane = robust_plane((ny, nx), place, weight)
+    return plane.reshape(ny, nx, 2), (place - plane).reshape(ny, nx, 2)
+
+
+def _best(found: Floats, hidden: NDArray[np.bool_], radius: float) -> Floats:
+    """Return the centre of symmetry, behind the stop if there is one; refuse what is none or ambiguous."""
+    s, t = np.indices(found.shape)
+    y, x = 0.5 * s, 0.5 * t
+    ky, kx = hidden.shape
+    allowed = (np.abs(y - 0.5 * (ky - 1)) < 0.3 * ky) & (np.abs(x - 0.5 * (kx - 1)) < 0.3 * kx)
+    behind = ndimage.binary_dilation(hidden, iterations=2)
+    inside = allowed & behind[(s + 1) // 2, (t + 1) // 2]
+    allowed = inside if inside.any() else allowed
+    found = np.where(allowed, found, -np.inf)
+    middle = _peak(found)
+    best = float(found.max())
+    rival = float(found[np.hypot(y - middle[0], x - middle[1]) > 1.5 * radius].max(initial=-np.inf))
+    if best < LEAST_SYMMETRY or rival > RIVAL * best:
+        raise CalibrationError(
+            f"the patterns do not tell their centre: it would be (row, column) = ({middle[0]:.1f}, {middle[1]:.1f}) "
+            f"px, where they are symmetric by {best:.1f} standard deviations, {max(rival, 0.0):.1f} elsewhere; give "
+            "center=(row, column)"
+        )
+    return middle
+
+
+def _peak(found: Floats) -> Floats:
+    """Return the place of the maximum to a fraction of a step, in px."""
+    i, j = np.unravel_index(int(found.argmax()), found.shape)
+    place = np.array([i, j], np.float64)
+    for axis, (before, after) in enumerate((((i - 1, j), (i + 1, j)), ((i, j - 1), (i, j + 1)))):
+        if 0 < place[axis] < found.shape[axis] - 1:
+            low, high = found[before], found[after]
+            bend = 2 * found[i, j] - low - high
+            if np.isfinite(bend) and bend > 0:
+                place[axis] += 0.5 * (high - low) / bend
+    return 0.5 * place

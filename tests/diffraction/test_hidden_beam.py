@@ -1,0 +1,107 @@
+"""Direct beams behind a beam stop: given, or found from what is symmetric about them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from esteemcore import diffraction, errors, simulate
+from esteemcore.diffraction.hidden_beam import symmetry
+
+Y, X = np.mgrid[:80, :80]
+STOP = (np.hypot(Y - 40, X - 39) < 8) | ((np.abs(Y - 40) < 2) & (X < 40))
+"""A disk on an arm."""
+
+
+@pytest.fixture(scope="module")
+def stopped(bent) -> tuple[simulate.Polycrystal, np.ndarray]:
+    truth, frames = bent
+    return truth, np.where(STOP, 0, frames)
+
+
+def test_a_pattern_is_symmetric_about_its_centre(rng) -> None:
+    y, x = np.mgrid[:41, :50]
+    half = rng.random((41, 50)) * 40
+    for place in ((20, 24), (19.5, 25.5)):  # a pixel, and the corner of four
+        twice = np.round(np.multiply(place, 2)).astype(int)
+        v, u = twice[0] - y, twice[1] - x
+        inside = (v >= 0) & (v < 41) & (u >= 0) & (u < 50)
+        both = np.where(inside, half + half[np.clip(v, 0, 40), np.clip(u, 0, 49)], 40)
+        found = symmetry(both, np.ones((41, 50), bool), 3.0)
+        assert np.unravel_index(found.argmax(), found.shape) == tuple(twice)
+    assert symmetry(half, np.ones((41, 50), bool), 3.0).max() < 8  # chance
+
+
+def test_reflections_and_rings_tell_the_centre(stopped) -> None:
+    truth, frames = stopped
+    found = diffraction.find_descan(frames, truth.radius_px, center="friedel")
+    off = found.center.reshape(-1, 2) - truth.center
+    assert np.sqrt((off**2).sum(axis=1).mean()) < 0.2  # over 7.5 px of descan
+    assert found.span_px == pytest.approx(np.hypot(*np.ptp(truth.center, axis=0)), abs=0.5)
+    assert "behind a stop" in found.notes[-1]
+    assert np.isfinite(found.residual).all(axis=2).sum() == 16
+
+
+def test_classes_and_ellipse_do_without_the_beam(stopped, bent) -> None:
+    truth, frames = stopped
+    pure = truth.member.max(axis=0) > 0.9
+    found = diffraction.classify(frames, truth.radius_px, center="friedel")
+    known = pure & (found.labels >= 0)
+    assert known.sum() > 0.95 * pure.sum()
+    assert adjusted_rand_score(truth.label[known], found.labels[known]) > 0.93
+    assert found.kinds.count("amorphous") == 2
+    assert found.agreement > 0.8
+    masked = diffraction.find_descan(bent[1], truth.radius_px, mask=~STOP, center="friedel")
+    np.testing.assert_allclose(masked.center, found.descan.center, atol=0.05)
+    place = truth.center.reshape(20, 20, 2)
+    ellipse = diffraction.fit_ellipse(frames, center=place, radius_px=truth.radius_px)
+    whole = diffraction.fit_ellipse(bent[1])
+    assert ellipse.ratio == pytest.approx(whole.ratio, abs=0.002)
+    assert ellipse.angle_deg == pytest.approx(whole.angle_deg, abs=1)
+    assert ellipse.center == pytest.approx(whole.center, abs=0.15)
+
+
+def test_a_given_centre_is_taken(stopped) -> None:
+    truth, frames = stopped
+    one = diffraction.find_descan(frames, truth.radius_px, center=(40, 39.5))
+    np.testing.assert_array_equal(one.center, np.broadcast_to((40, 39.5), (20, 20, 2)))
+    assert one.span_px == one.residual_px == 0
+    everywhere = diffraction.find_descan(frames, truth.radius_px, center=truth.center.reshape(20, 20, 2))
+    np.testing.assert_array_equal(everywhere.center.reshape(-1, 2), truth.center)
+
+
+def test_the_second_pass_knows_the_hidden_beam(grains, frames) -> None:
+    """What is learnt about reflections is learnt where it is used: from the centre, not from the brightest of them."""
+    y, x = np.mgrid[:96, :96]
+    open_ = np.hypot(y - 48, x - 48) > 8
+    table = diffraction.find_disks(frames, grains.radius_px, mask=open_, center=(48, 48), passes=1)
+    true = np.stack([grains.y, grains.x], axis=1)[grains.electrons > 30] - 48
+    nearest = []
+    for center in ((48, 48), None):
+        known = diffraction.learn_structure(table, (96, 96), grains.radius_px, center=center)
+        nearest.append(np.hypot(*known.place.T).min())
+        assert np.mean([np.hypot(*(true - place).T).min() < 1 for place in known.place]) > 0.9
+    assert nearest[0] > 5  # nothing is known of what lies behind the stop
+    assert nearest[1] < 1  # the brightest reflections, taken for the beam
+
+
+def test_what_has_no_centre_is_refused(stopped, rng) -> None:
+    truth, frames = stopped
+    noise = np.where(STOP, 0, rng.poisson(5.0, (4, 4, 80, 80)))
+    with pytest.raises(errors.CalibrationError, match="do not tell their centre"):
+        diffraction.find_descan(noise, 4.0, center="friedel")
+    with pytest.raises(errors.CalibrationError, match="center='friedel'"):
+        diffraction.find_descan(frames, truth.radius_px)
+    for center, message in (
+        ("friend", "expected 'friedel'"),
+        ((1, 2, 3), r"shape \(3,\)"),
+        ((np.nan, 3), "finite"),
+        ((40, 90), "beyond the frames"),
+    ):
+        with pytest.raises(errors.ParameterError, match=message):
+            diffraction.find_descan(frames, truth.radius_px, center=center)
+    with pytest.raises(errors.ParameterError, match="give radius_px with center"):
+        diffraction.find_descan(frames, center=(40, 40))
+    with pytest.raises(errors.ParameterError, match="belong together"):
+        diffraction.fit_ellipse(frames, center=(40, 40))
