@@ -91,7 +91,8 @@ def uncertainty(
     Parameters
     ----------
     si, n_components, method, mask, seed, noise, gain, readout_sigma, smoothing_px, known, sum_to_one, restarts
-        See `unmix`.
+        See `unmix`; but where that smooths by a width that suits the noise, the default here is 0, as drawn data would
+        not tell of the detail that smoothing takes. ``"auto"`` stays with the purest pixels then, too.
     draws : int, optional
         Sets of data that are drawn. Default: 20, or none with ``method="blu"``, whose posterior tells the noise.
     repeats : int, optional

@@ -15,8 +15,10 @@ from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import Provenance, record
 from esteemcore.lowrank.operators import Sums, sums
 from esteemcore.spectral._noise import Noise, noise_of
+from esteemcore.spectral._smoothing import suited
 from esteemcore.spectral._spectra import MOST_HELD, Spectra, held, spectra_of
 from esteemcore.spectral.methods import METHODS, Factors, Problem
+from esteemcore.spectral.methods.spa import FEW
 from esteemcore.spectral.unmixing import Uncertainty, Unmixing, normalised, residuals
 
 FEW_COUNTS = 20.0
@@ -24,6 +26,9 @@ FEW_COUNTS = 20.0
 
 FEW_PER_CHANNEL = 1.0
 """Mean counts of a channel of a pixel below which the likelihood of counts is worth its time."""
+
+CORNERS = ("spa", "mvsa")
+"""Methods whose corners and maps are smoothed as the noise asks."""
 
 LARGEST = 1e50
 """Sums of more than this, or less than its inverse, are no measurement, and their powers overflow."""
@@ -66,7 +71,8 @@ def unmix(
         - ``"blu"``: the posterior of spectra and maps by Gibbs sampling, with standard deviations. Takes longest.
         - ``"vca"``, ``"nfindr"``: single pixels at the corners of the cloud: by random directions, by the largest
           volume.
-        - ``"mvsa"``: corners of the smallest simplex that holds the cloud, for data where no pixel is pure.
+        - ``"mvsa"``: corners of the smallest simplex that holds the cloud, for data where no pixel is pure. Taken
+          instead of ``"spa"`` for three and more components where next to no pixels are as pure as the purest ones.
         - ``"mcr"``: non-negative alternating least squares from the purest pixels.
         - ``"kmeans"``, ``"gmm"``: clusters of pixels, each pixel of one kind, or of one kind with a probability.
         - ``"pca"``, ``"ica"``: principal and independent components, of either sign.
@@ -82,7 +88,9 @@ def unmix(
         With counts of a camera: its units per electron, and the noise without signal in those units.
     smoothing_px : float, optional
         Standard deviation, in pixels, of the Gaussian that the abundances are smoothed by; 0 turns it off. By default 1
-        for counts of less than 20 per pixel, where single pixels tell next to nothing, and 0 otherwise.
+        for counts of less than 20 per pixel, where single pixels tell next to nothing. Otherwise, with ``"spa"`` and
+        ``"mvsa"``, the width from 0 to 2.8 whose maps of the even channels foretell those of the odd ones best, and the
+        other way round: 0 where smoothing takes as much detail as noise. With other methods 0.
     known : array_like, shape (k, energy), optional
         Spectra that are components and are held fixed, up to their scale; they come first in the result.
     sum_to_one : bool
@@ -125,6 +133,8 @@ def unmix(
         smoothing_px=smoothing_px, known=known, sum_to_one=sum_to_one, unimodal=unimodal, restarts=restarts,
         progress=progress, cancel=cancel,
     )  # fmt: skip
+    if smoothing_px is None and stated.problem.smoothing_px == 0 and stated.method in CORNERS:
+        stated = _suited_to_noise(stated, free=method == "auto")
     parameters = {
         "n_components": stated.problem.n, "method": method, "mask": mask, "noise": noise, "gain": gain,
         "readout_sigma": readout_sigma, "smoothing_px": smoothing_px, "known": stated.problem.known,
@@ -207,6 +217,22 @@ def state(
         cancel=cancel,
     )
     return Stated(problem, name, notes, spectra)
+
+
+def _suited_to_noise(stated: Stated, *, free: bool) -> Stated:
+    """Return the problem with the smoothing that its noise asks for and, if the method is free, the one that suits."""
+    best = suited(stated.problem)
+    if best is None:
+        return stated
+    problem, notes, name = stated.problem, stated.notes, stated.method
+    if best.width_px > 0:
+        problem = dataclasses.replace(problem, smoothing_px=best.width_px)
+        notes = (*notes, f"maps are smoothed by {best.width_px:g} px, which takes more noise than detail from them")
+    if free and problem.n > 2 and problem.known is None and best.share < FEW:
+        name = "mvsa"
+        why = f"only {best.share:.0%} of the pixels are as pure as the purest ones, so that no pixel may be pure"
+        notes = (f"method 'mvsa': the smallest simplex, as {why}", *notes[1:])
+    return stated._replace(problem=problem, method=name, notes=notes)
 
 
 def solve(problem: Problem, method: str) -> Factors:

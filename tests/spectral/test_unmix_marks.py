@@ -39,8 +39,8 @@ def test_marks_on_energy_losses(shared_data) -> None:
     result = spectral.unmix(data, 3)
     angle, error = quality(result, spectra, amounts)
     assert result.method == "spa"
-    assert angle <= 0.9
-    assert error <= 0.12
+    assert angle <= 0.4
+    assert error <= 0.04  # 0.075 with the true spectra, were each pixel alone
     assert spectral.estimate_rank(data).n == 3
 
 

@@ -18,8 +18,11 @@ SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 ERRORS = 3.0
 """A mean of more pixels is preferred as long as it is not less pure by so many standard errors of the best one."""
 
-FEW = 0.2
-"""Where phases are pure, the pixels as pure as the purest ones, of all phases together, are a larger share of all."""
+LEAST_PURITY = 0.98
+"""Pixels whose mean is as far from the plane through the other corners as this share of their own corner are pure."""
+
+FEW = 0.25
+"""Where phases are pure, the pure pixels of all phases together are a larger share of all; 0.6 to 0.9 are usual."""
 
 ROUNDS = 5
 """How often each corner is looked for anew, given the others."""
@@ -63,12 +66,19 @@ def purest_corners(problem: Problem, cloud: Points, work: Progress | None = None
     return _corners(problem, cloud, _Pixels.of(problem, cloud), work)
 
 
+def share_of_purest(problem: Problem, cloud: Points) -> float:
+    """Return the share of the pixels that are as pure as the corners: large where phases are pure."""
+    pixels = _Pixels.of(problem, cloud)
+    known = 0 if problem.known is None else len(problem.known)
+    return _share_at(pixels, _corners(problem, cloud, pixels, None), known)
+
+
 def _corners(problem: Problem, cloud: Points, pixels: _Pixels, work: Progress | None) -> NDArray[np.float64]:
     known = None if problem.known is None else cloud.places_of(problem.known)
     corners = _successive(pixels, problem.n, known)
     for _ in range(ROUNDS):
         for k in range(0 if known is None else len(known), problem.n):
-            corners[k], _ = _purest(pixels, *_normal(corners, k))
+            corners[k] = _purest(pixels, *_normal(corners, k))
         if work is not None:
             work.step()
     return corners
@@ -76,18 +86,29 @@ def _corners(problem: Problem, cloud: Points, pixels: _Pixels, work: Progress | 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class _Pixels:
-    """The candidates: scores of both halves, intensities, and the points that they are chosen by."""
+    """The candidates: scores of both halves, intensities, and the points that they are chosen by, sharp and smooth.
+
+    A pixel and its neighbours together tell better than it alone how pure it is, unless grains are as small as pixels.
+    """
 
     scores: list[NDArray[np.float64]]
     size: NDArray[np.float64]
     places: list[NDArray[np.float64]]
+    sharp: list[NDArray[np.float64]] | None
 
     @classmethod
     def of(cls, problem: Problem, cloud: Points) -> _Pixels:
         inside = cloud.candidate
         size = cloud.intensity(problem.smooth(cloud.scores)[inside])
         places = [problem.smooth(half)[inside] / size[:, None] for half in cloud.halves]
-        return cls([half[inside] for half in cloud.halves], cloud.intensity(cloud.scores[inside]), places)
+        scores, own = [half[inside] for half in cloud.halves], cloud.intensity(cloud.scores[inside])
+        if problem.smoothing_px == 0 or own.min(initial=np.inf) <= 0:
+            return cls(scores, own, places, None)
+        return cls(scores, own, places, [half / own[:, None] for half in scores])
+
+    def choices(self) -> list[list[NDArray[np.float64]]]:
+        """Return the points that pixels may be chosen by."""
+        return [self.places] if self.sharp is None else [self.places, self.sharp]
 
 
 def _successive(pixels: _Pixels, n: int, known: NDArray[np.float64] | None) -> NDArray[np.float64]:
@@ -101,35 +122,48 @@ def _successive(pixels: _Pixels, n: int, known: NDArray[np.float64] | None) -> N
         # noise of the halves is independent: its product is zero on average, and a spike is in one of them only
         best = int((left[0] * left[1]).sum(axis=1).argmax())
         direction = left[0][best] + left[1][best]
-        corners.append(_purest(pixels, origin, direction / max(float(np.linalg.norm(direction)), 1e-300))[0])
+        corners.append(_purest(pixels, origin, direction / max(float(np.linalg.norm(direction)), 1e-300)))
     return np.array(corners)
 
 
 def _share_at(pixels: _Pixels, corners: NDArray[np.float64], known: int) -> float:
-    """Return the share of the pixels that are averaged for all corners together, but for the known ones."""
-    return sum(_purest(pixels, *_normal(corners, k))[1] for k in range(known, len(corners))) / len(pixels.size)
+    """Return the share of the pixels that are pure, at all corners together but for the known ones."""
+    number = 0
+    for k in range(known, len(corners)):
+        origin, normal = _normal(corners, k)
+        amount, weight = np.zeros(len(pixels.size)), np.zeros(len(pixels.size))
+        for chooser, other in ((0, 1), (1, 0)):
+            order = np.argsort(-(pixels.places[chooser] @ normal))
+            amount += (pixels.scores[other][order] @ normal).cumsum()
+            weight += pixels.size[order].cumsum()
+        distance = amount / np.maximum(weight, 1e-300) - origin @ normal
+        pure = np.flatnonzero(distance >= LEAST_PURITY * ((corners[k] - origin) @ normal))
+        number += int(pure[-1]) + 1 if pure.size else 0
+    return number / len(pixels.size)
 
 
-def _purest(
-    pixels: _Pixels, origin: NDArray[np.float64], normal: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], int]:
-    """Return the mean of the pixels that lie farthest from a plane through `origin`, and how many these are."""
+def _purest(pixels: _Pixels, origin: NDArray[np.float64], normal: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of the pixels that lie farthest from a plane through `origin`."""
     halves, size = pixels.scores, pixels.size
     difference = (halves[0] - halves[1]) @ normal
     noise = float(difference @ difference) / 4 / float(size.sum())  # variance of both halves, of unit intensity
     numbers = np.unique(np.clip([1, 2, 3, 5, *(round(part * len(size)) for part in SHARES)], 1, len(size)))
-    total, weight = np.zeros((len(numbers), len(normal))), np.zeros(len(numbers))
-    for chooser, other in ((0, 1), (1, 0)):
-        order = np.argsort(-(pixels.places[chooser] @ normal))[: numbers[-1]]
-        total += halves[other][order].cumsum(axis=0)[numbers - 1]
-        weight += size[order].cumsum()[numbers - 1]
-    weight = np.maximum(weight, 1e-12 * size.sum())
-    means = total / weight[:, None]
+    choices = pixels.choices()
+    totals = np.zeros((len(numbers), len(choices), len(normal)))
+    weights = np.zeros((len(numbers), len(choices)))
+    for k, places in enumerate(choices):
+        for chooser, other in ((0, 1), (1, 0)):
+            order = np.argsort(-(places[chooser] @ normal))[: numbers[-1]]
+            totals[:, k] += halves[other][order].cumsum(axis=0)[numbers - 1]
+            weights[:, k] += size[order].cumsum()[numbers - 1]
+    # every choice by the fewest pixels first, then by more
+    weight = np.maximum(weights.ravel(), 1e-12 * size.sum())
+    means = totals.reshape(-1, len(normal)) / weight[:, None]
     distance, error = (means - origin) @ normal, np.sqrt(2 * noise / weight)
     best = int((distance - ERRORS * error).argmax())
     near = distance >= distance[best] - ERRORS * error[best] - 1e-9 * abs(distance[best])
-    last = int(np.flatnonzero(near)[-1])
-    return means[last], int(numbers[last])
+    mean: NDArray[np.float64] = means[np.flatnonzero(near)[-1]]
+    return mean
 
 
 def _normal(corners: NDArray[np.float64], k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
