@@ -238,7 +238,7 @@ def test_how_many_components_pixels_have_and_how_they_share_is_learnt(rng) -> No
     often, concentration = np.array([0.6, 0.3, 0.1]), np.array([0.25, 0.5, 0.9])
     has = rng.random((6000, 3)).argsort(axis=1) < rng.choice([1, 2, 3], (6000, 1), p=often)
     share = rng.standard_gamma(concentration, (6000, 3)) * has
-    chain = GaussianChain(np.ones((6000, 4)), 24000.0, share, np.ones((4, 3)), 0, rng)
+    chain = GaussianChain(np.ones((6000, 4)), 24000.0, share, np.ones((4, 3)), np.ones(4), 0, rng)
     sets, learnt = [], []
     for _ in range(300):
         sets.append(np.exp(chain._sets()[1:]) * scipy.special.comb(3, np.arange(1, 4)))
@@ -249,14 +249,52 @@ def test_how_many_components_pixels_have_and_how_they_share_is_learnt(rng) -> No
 
 
 def test_values_with_a_known_spectrum_have_their_least_squares_error(rng) -> None:
-    spectrum, amounts, sigma = rng.random((50, 1)), rng.uniform(5, 10, (200, 1)), 0.3
+    spectrum, amounts, sigma = rng.random((50, 1)), rng.uniform(125, 250, (200, 1)), 0.3
+    spectrum /= spectrum.sum()
     data = amounts @ spectrum.T + rng.normal(0, sigma, (200, 50))
-    chain = GaussianChain(data, float((data**2).sum()), amounts.copy(), spectrum.copy(), 1, rng)
+    chain = GaussianChain(data, float((data**2).sum()), amounts.copy(), spectrum.copy(), np.ones(50), 1, rng)
     found = draws_of(chain, 500, lambda c: c.abundances[:, 0])[50:]
     size = float((spectrum**2).sum())
     np.testing.assert_allclose(found.std(axis=0).mean(), sigma / np.sqrt(size), rtol=0.05)
     np.testing.assert_allclose(found.mean(axis=0), (data @ spectrum)[:, 0] / size, atol=5 * sigma / np.sqrt(size))
     assert chain.variance == pytest.approx(sigma**2, rel=0.1)
+
+
+@pytest.mark.parametrize("weight", [1.0, 3.0])
+def test_spectra_of_values_keep_unit_sum_and_a_component_without_pixels_its_spectrum(rng, weight, monkeypatch) -> None:
+    channel = np.linspace(1.0, weight, 20)
+    spectra = rng.random((20, 3))
+    spectra /= spectra.sum(axis=0)
+    amounts = np.column_stack([50 * rng.dirichlet([0.3, 0.3], 100), np.zeros(100)])
+    data = channel * (amounts @ spectra.T + rng.normal(0, 0.2, (100, 20)))
+    chain = GaussianChain(data, float((data**2).sum()), amounts, 7 * channel[:, None] * spectra, channel, 0, rng)
+    np.testing.assert_allclose(chain.abundances, 7 * amounts)  # the product is what it was
+    chain.abundances /= 7
+    for _ in range(20):
+        chain.sweep()
+        np.testing.assert_allclose((chain.spectra / channel[:, None]).sum(axis=0), 1)
+    before = chain.spectra.copy()
+    chain.abundances[:, 2] = 0
+    monkeypatch.setattr(importlib.import_module(GaussianChain.__module__), "draw_abundances", lambda *args: None)
+    chain.sweep()
+    np.testing.assert_allclose(chain.spectra[:, 2], before[:, 2])
+    assert not np.allclose(chain.spectra[:, 0], before[:, 0])
+    assert np.isfinite(chain.abundances).all()
+
+
+def test_more_components_than_the_values_have_end_and_are_told(rng, one_round) -> None:
+    share = np.linspace(0, 1, 8)[None, :, None] * np.ones((8, 1, 1))
+    spectra = rng.gamma(0.5, size=(2, 40))
+    data = share * spectra[0] + (1 - share) * spectra[1] + rng.normal(0, 0.1, (8, 8, 40))
+    found = spectral.unmix(data, 4, method="blu", noise="gaussian")
+    assert np.isfinite(found.spectra).all()
+    assert np.isfinite(found.abundances).all()
+
+
+def test_nothing_lies_between_equal_bounds(rng) -> None:
+    assert between(rng, 2.0, 2.0) == 2.0
+    assert between(rng, 0.3, 0.3) == 0.3
+    assert np.isnan(between(rng, np.nan, 1.0))
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:

@@ -20,7 +20,9 @@ class GaussianChain:
     """Gibbs sampler of non-negative factors of data with noise of equal variance.
 
     Spectra are drawn component by component from truncated normal distributions, as in Bayesian linear unmixing [1]_;
-    their prior is level. Thickness is free: the amount of a pixel is exponentially distributed, with a rate that is
+    their prior is level, and they are brought back to unit sum after each sweep, with the abundances scaled inversely:
+    the data do not tell the scale, and shares mean something only for spectra of equal size. A component that no pixel
+    has keeps its spectrum. Thickness is free: the amount of a pixel is exponentially distributed, with a rate that is
     learnt. A pixel has one, two or more of the components and none of the others; how often it has so many is learnt.
     That some pixels are pure, if they are, tells how far apart the spectra are. The shares of those that a pixel has
     are Dirichlet distributed, with concentrations of at most one that are learnt: nothing is presumed of mixtures near
@@ -34,6 +36,8 @@ class GaussianChain:
         Sum of the squares of the data.
     abundances, spectra : ndarray, shapes (rows, n) and (energy, n)
         Start, of the weighted data.
+    channel : ndarray, shape (energy,)
+        Weights of the channels: sums of spectra are those without them.
     fixed : int
         The first so many spectra stay what they are.
     rng : numpy.random.Generator
@@ -49,10 +53,12 @@ class GaussianChain:
         squares: float,
         abundances: NDArray[np.float64],
         spectra: NDArray[np.float64],
+        channel: NDArray[np.float64],
         fixed: int,
         rng: np.random.Generator,
     ) -> None:
         self._data, self._squares, self._fixed, self._rng = data, squares, fixed, rng
+        self._unweighted = 1 / channel
         floor = 1e-9 * max(float(abundances.max()), 1e-300)
         empty = abundances.sum(axis=1, keepdims=True) <= floor
         self.abundances = np.ascontiguousarray(np.maximum(abundances, np.where(empty, floor, 0)))
@@ -60,6 +66,7 @@ class GaussianChain:
         self.spectra = np.maximum(spectra, 1e-9 * max(float(spectra.max()), 1e-300))
         self.spectra[:, :fixed] = spectra[:, :fixed]
         self.variance = 1.0
+        self._rescale(0)
 
     def sweep(self) -> None:
         """Draw everything once."""
@@ -73,6 +80,8 @@ class GaussianChain:
         turned = np.asarray(self._data.T @ self.abundances)
         gram = self.abundances.T @ self.abundances
         for k in range(self._fixed, self.spectra.shape[1]):
+            if gram[k, k] <= 0:
+                continue
             others = self.spectra @ gram[:, k] - self.spectra[:, k] * gram[k, k]
             mean = (turned[:, k] - others) / gram[k, k]
             self.spectra[:, k] = positive_normal(rng, mean, np.sqrt(self.variance / gram[k, k]))
@@ -80,6 +89,13 @@ class GaussianChain:
         left += float((gram * (self.spectra.T @ self.spectra)).sum())
         entries = rows * self.spectra.shape[0]
         self.variance = max(left, 1e-12 * self._squares) / (2 * rng.standard_gamma(entries / 2))
+        self._rescale(self._fixed)
+
+    def _rescale(self, first: int) -> None:
+        """Bring spectra to unit sum, from the given one on."""
+        size = self._unweighted @ self.spectra[:, first:]
+        self.spectra[:, first:] /= size
+        self.abundances[:, first:] *= size
 
     def _sets(self) -> NDArray[np.float64]:
         """Draw how often pixels have so many components; return the logarithm of the probability of one set of each."""

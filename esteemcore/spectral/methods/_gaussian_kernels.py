@@ -125,6 +125,8 @@ def between(rng, low, high):
 @njit(cache=True, nogil=True)
 def between_above(rng, low, high):
     """Draw between bounds of which the upper one is positive and farther from zero."""
+    if not low < high:  # nothing between them, or no numbers at all: rejection would never end
+        return low
     nearest = max(low, 0.0)
     if (high - nearest) * max(nearest, 1.0) < 1.0:  # the density hardly changes
         while True:

@@ -214,7 +214,7 @@ def _of_values(problem: Problem, number: int) -> tuple[list[_Chain], _Scale]:
         if problem.known is not None:
             spectra[:fixed] = problem.known
         amounts = abundances(problem, spectra) * row[:, None]
-        chains.append(GaussianChain(data, squares, amounts, (spectra * channel).T, fixed, rng))
+        chains.append(GaussianChain(data, squares, amounts, (spectra * channel).T, channel, fixed, rng))
     return chains, _Scale(row, channel)
 
 
