@@ -91,6 +91,7 @@ def test_the_number_of_classes_and_the_seed_are_passed_on(container, tmp_path, c
         "ellipse": None,
         "second_way": False,
         "mask": None,
+        "center": None,
         "disks": None,
     }
 
