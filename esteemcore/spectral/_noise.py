@@ -71,6 +71,18 @@ def noise_of(spectra: Spectra, total: Sums, n: int, noise: str, gain: float, rea
     return Noise("estimated", *_estimated(spectra.matrix, n + MORE))
 
 
+def unit_of(spectra: Spectra, total: Sums) -> int:
+    """Return the whole number that divides all values, where these are counts in units of it; 1 otherwise."""
+    matrix = spectra.matrix
+    sample = matrix.data if is_sparse(matrix) else _some_rows(matrix)
+    if total.lowest < 0 or not (sample == np.rint(sample)).all():
+        return 1
+    unit = max(int(np.gcd.reduce(np.asarray(sample).astype(np.int64), axis=None)), 1)
+    if unit == 1 or is_sparse(matrix):
+        return unit
+    return unit if _scatters_as_counts(sample / unit) else 1
+
+
 def _counts(matrix: Any) -> bool:
     """Return whether values, none below zero, are whole and scatter as counts do."""
     if isinstance(matrix, RowBlocks):
@@ -80,7 +92,10 @@ def _counts(matrix: Any) -> bool:
         whole = values.dtype.kind in "biu" or bool((values == np.rint(values)).all())
     if not whole or is_sparse(matrix):
         return whole
-    sample = _some_rows(matrix)
+    return _scatters_as_counts(_some_rows(matrix))
+
+
+def _scatters_as_counts(sample: NDArray[np.float64]) -> bool:
     few = float(sample.mean()) < FEW_PER_CHANNEL
     return few or (len(sample) >= LEAST_PIXELS and is_of_counts(scatter(sample)))
 

@@ -46,6 +46,10 @@ def scree_of_counts(matrix: Any, most: int, rng: np.random.Generator, step: Step
     step : callable
         Called after each of `STEPS` parts of the work, so that it can be stopped.
     """
+    if min(matrix.shape) < 2:
+        one = singular_values(weighted_counts(matrix)[0])
+        doubt = f"{matrix.shape[0]} pixels and {matrix.shape[1]} channels; at least 2 of each are needed"
+        return Scree(one, one, float(one[0]), np.empty(0), matrix.shape, 0, doubt, False)
     null = []
     for _ in range(PERMUTATIONS):
         null.append(singular_values(weighted_counts(without_components(matrix, rng))[0]))

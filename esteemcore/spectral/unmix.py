@@ -14,7 +14,7 @@ from esteemcore._core.errors import ParameterError
 from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import Provenance, record
 from esteemcore.lowrank.operators import Sums, sums
-from esteemcore.spectral._noise import Noise, noise_of
+from esteemcore.spectral._noise import Noise, noise_of, unit_of
 from esteemcore.spectral._smoothing import suited
 from esteemcore.spectral._spectra import MOST_HELD, Spectra, held, spectra_of
 from esteemcore.spectral.methods import METHODS, Factors, Problem
@@ -85,7 +85,8 @@ def unmix(
         ``"auto"``: counts if all values are whole and none is below zero, or if `gain` or `readout_sigma` is given;
         else a variance by pixel and by channel, estimated from what the components and four more leave.
     gain, readout_sigma : float
-        With counts of a camera: its units per electron, and the noise without signal in those units.
+        With counts of a camera: its units per electron, and the noise without signal in those units. Where neither is
+        given and a whole number divides all values, which scatter as counts of it, that is the gain.
     smoothing_px : float, optional
         Standard deviation, in pixels, of the Gaussian that the abundances are smoothed by; 0 turns it off. By default 1
         for counts of less than 20 per pixel, where single pixels tell next to nothing. Otherwise, with ``"spa"`` and
@@ -182,6 +183,8 @@ def state(
     total = sums(spectra.matrix)
     n = _number(spectra, total, n_components)
     stop.step(0)
+    if noise == "auto" and gain == 1 and readout_sigma == 0:
+        gain = unit_of(spectra, total)
     model = noise_of(spectra, total, n, noise, gain, readout_sigma)
     stop.step(0)
     given = _known(known, n, spectra)

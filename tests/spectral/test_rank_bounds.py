@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 import numpy as np
@@ -184,3 +185,12 @@ def test_whole_numbers_that_were_denoised_before_they_were_rounded_tell_nothing(
     assert spectral.estimate_rank(measured).n == 3
     if counts >= 500:  # of a gain below one, rounded too, there is more than rounding
         assert spectral.estimate_rank(np.rint(0.3 * measured)).n == 3
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 80), (5, 5, 1)])
+@pytest.mark.parametrize("counts", [True, False])
+def test_of_one_pixel_or_one_channel_nothing_can_be_told(rng, shape, counts) -> None:
+    data = rng.poisson(8, shape) if counts else 50 + rng.standard_normal(shape)
+    found = spectral.estimate_rank(data)
+    assert (found.n, found.at_least) == (None, 0)
+    assert re.search(r"cannot be told: \d+ pixels and \d+ channels; at least \d+ of each are needed", found.reason)
