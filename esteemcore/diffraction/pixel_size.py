@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
 
 from esteemcore import optics
 from esteemcore._core import checks
@@ -22,6 +23,8 @@ from esteemcore.diffraction.spacings import checked_spacings
 
 Floats = NDArray[np.float64]
 
+OPPOSITE_PX = 1.0
+"""Distance within which a reflection lies opposite to another one."""
 BEAM_PX = 3.0
 """Distance from the direct beam within which a disk is the beam itself."""
 ROUGHLY = 1.3
@@ -34,6 +37,14 @@ OTHER = 0.02
 """Relative difference from which a size is another one."""
 LEAST_SHARE = 0.65
 """Share of the reflections within reach of the rings that must lie on them."""
+CHANCE = 1e-3
+"""Probability below which it is no accident that rings among the others are empty."""
+DOUBTED = 0.03
+"""The same where half as many reflections as lie on rings lie beyond them, which tells another crystal, too."""
+FEW_RINGS = 3
+"""Rings on which reflections of one crystal may lie at another size, the rest of them beyond all spacings."""
+LARGEST_NM = 1.0
+"""Spacing from which it may be in Å."""
 LARGEST_SHEAR = 0.01
 """Standard error of the ellipse above which the reflections do not tell it."""
 
@@ -149,7 +160,8 @@ def pixel_size(
     ParameterError
         If there are no disks, or spacings, distortion or center cannot be.
     CalibrationError
-        If the reflections do not lie on these rings, another size fits nearly as well, or they do not tell the ellipse.
+        If the reflections do not lie on these rings, rings among the others are empty that should not be, another size
+        fits nearly as well, or they do not tell the ellipse.
 
     Notes
     -----
@@ -202,8 +214,15 @@ def pixel_size(
         low, high = max(low, rough / ROUGHLY), min(high, rough * ROUGHLY)
     found = scales(spots, error, rings, low, high, distortion is None) if low < high else []
     best = _best(found, spots, rings, rough, distortion is None)
-    ratio, angle, ratio_sigma = _ellipse(best, matrix, distortion is not None)
     reach = length * best.per_nm < rings[-1] * 1.02
+    single = _one_lattice(spots)
+    empty = None if single else _empty(best, spots, int((~reach).sum()))
+    if empty is not None and rough is None:
+        raise CalibrationError(
+            f"at the likeliest size, {best.per_nm:.4g} 1/nm per px, {empty}: is it this crystal? Give only spacings of "
+            "planes that reflect strongly enough to be seen, or rough_per_nm"
+        )
+    ratio, angle, ratio_sigma = _ellipse(best, matrix, distortion is not None)
     made = record(
         "diffraction.pixel_size",
         {
@@ -223,7 +242,7 @@ def pixel_size(
         explained=best.explained,
         residual_px=best.residual_px,
         beam_energy_kev=energy,
-        notes=_notes(best, int((~reach).sum()), distortion is None and _one_lattice(spots)),
+        notes=_notes(best, planes, int((~reach).sum()), single, distortion is None, rough is None, empty),
         provenance=made,
     )
 
@@ -245,7 +264,7 @@ def _best(found: list[Scale], spots: Floats, rings: Floats, rough: float | None,
             f"{best.per_nm:.4g} 1/nm per px: is another crystal there, or are spacings missing?"
         )
     for other in found[1:]:
-        if abs(math.log(other.per_nm / best.per_nm)) > OTHER and other.gain > best.gain - LIKELIER:
+        if abs(math.log(other.per_nm / best.per_nm)) > OTHER and best.lead(other) < LIKELIER:
             raise CalibrationError(
                 f"{best.per_nm:.4g} and {other.per_nm:.4g} 1/nm per px explain the reflections equally well; take "
                 f"reflections of more spacings{hint}"
@@ -275,7 +294,24 @@ def _one_lattice(spots: Floats) -> bool:
     return True
 
 
-def _notes(best: Scale, beyond: int, free: bool) -> tuple[str, ...]:
+def _empty(best: Scale, spots: Floats, beyond: int) -> str | None:
+    """Say which rings are empty among the others, if that is no accident; opposite reflections are no two draws."""
+    used = best.ring >= 0
+    opposite = cKDTree(-spots[used]).query_ball_point(spots[used], OPPOSITE_PX, return_length=True) > 0
+    draws = int(used.sum()) - int(opposite.sum()) // 2
+    number = np.bincount(best.ring[used])
+    seen = int((number > 0).sum())
+    if seen == len(number):
+        return None
+    chance = math.comb(len(number), seen) * (seen / len(number)) ** draws
+    if chance > (DOUBTED if beyond > used.sum() / 2 else CHANCE):
+        return None
+    return f"{len(number) - seen} of {len(number)} rings are empty among {int(used.sum())} reflections on the others"
+
+
+def _notes(
+    best: Scale, planes: Floats, beyond: int, single: bool, free: bool, anywhere: bool, empty: str | None
+) -> tuple[str, ...]:
     """Say what is doubtful."""
     notes = []
     used = int((best.ring >= 0).sum())
@@ -288,7 +324,16 @@ def _notes(best: Scale, beyond: int, free: bool) -> tuple[str, ...]:
         notes.append(
             f"{100 * (1 - best.explained):.0f} % of the reflections lie on no ring: another phase, or false disks"
         )
-    if free:
+    if planes[0] > LARGEST_NM:
+        notes.append(f"the largest spacing is {planes[0]:g} nm: spacings are in nm, not in Å, of which ten are 1 nm")
+    if empty is not None:
+        notes.append(f"{empty}: another crystal, or spacings of planes that reflect too weakly to be seen")
+    if single and anywhere and rings <= FEW_RINGS:
+        notes.append(
+            f"the reflections are those of one crystal, on {rings} {'ring' if rings == 1 else 'rings'}: at a larger "
+            "size some of them may lie beyond all spacings that were given; give more spacings, or rough_per_nm"
+        )
+    if single and free:
         notes.append(
             "all reflections lie on one lattice: one crystal looks like another one through another ellipse, so that "
             "it must be known which one it is; a distortion from fit_ellipse makes this sure"
@@ -298,6 +343,11 @@ def _notes(best: Scale, beyond: int, free: bool) -> tuple[str, ...]:
             f"reflections lie {best.excess:.1f} times as far from their rings as their errors say: a strained or "
             "another crystal, or disks with an inner structure; the error is enlarged by that"
         )
-    if beyond:
+    if beyond > used:
+        notes.append(
+            f"more reflections lie beyond the smallest spacing that was given, {beyond}, than on rings, {used}: "
+            "another crystal, or spacings are missing"
+        )
+    elif beyond:
         notes.append(f"{beyond} reflections lie beyond the smallest spacing that was given, and do not count")
     return tuple(notes)

@@ -63,6 +63,8 @@ class Scale:
         Share of the reflections within reach of the rings that lie on them.
     gain : float
         Logarithm of the odds of this scale against reflections at any distance from the beam.
+    possible : int
+        Number of rings up to the longest reflection.
     excess : float
         By how much the residuals are larger than the errors say.
     """
@@ -75,7 +77,18 @@ class Scale:
     residual_px: float
     explained: float
     gain: float
+    possible: int
     excess: float
+
+    def lead(self, other: Scale) -> float:
+        """Return by how much it is likelier than another one, if a length that many reflections have in common is one.
+
+        Where a crystal shows a reflection, it shows those that are equivalent: that so few of the possible rings are
+        there is no further evidence with each of them. How near they are to their rings is.
+        """
+        on = self.ring >= 0
+        again = int(on.sum()) - len(np.unique(self.ring[on]))
+        return self.gain - other.gain - again * float(np.log(other.possible / self.possible))
 
 
 def gathered(vectors: Floats, sigma: Floats, positions: int) -> tuple[Floats, Floats]:
@@ -171,6 +184,11 @@ def _smooth_density(x: Floats) -> Floats:
     return np.asarray(np.maximum(near, 1 / (float(np.ptp(x)) + 2 * WIDE)))
 
 
+def _possible(length: Floats, rings: Floats) -> NDArray[np.bool_]:
+    """Return which rings (k,) lengths in 1/nm may lie on: all up to the longest."""
+    return np.asarray(rings < length.max() * (1 + 3 * WIDE))
+
+
 def _gain(length: Floats, rings: Floats, width: Floats, smooth: Floats) -> float:
     """Return how much likelier lengths in 1/nm are on rings than by a smooth density of their logarithms.
 
@@ -178,7 +196,7 @@ def _gain(length: Floats, rings: Floats, width: Floats, smooth: Floats) -> float
     Lengths beyond the last ring say nothing.
     """
     covered = length < rings[-1] * (1 + 3 * WIDE)
-    line = np.log(rings[rings < length.max() * (1 + 3 * WIDE)])
+    line = np.log(rings[_possible(length, rings)])
     if covered.sum() < 3 or not len(line):
         return -np.inf
     x, relative = np.log(length[covered]), width[covered]
@@ -268,6 +286,7 @@ def _judged(
         float(np.sqrt(np.mean(off[used] ** 2))),
         float((used & covered).sum() / max(covered.sum(), 1)),
         _gain(length, rings, np.minimum(excess * error / size, WIDE), smooth) + float(freedom),
+        int(_possible(length, rings).sum()),
         excess,
     )
 

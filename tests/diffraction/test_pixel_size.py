@@ -186,6 +186,74 @@ def test_where_nothing_fits_there_is_no_size() -> None:
         diffraction.pixel_size(seen(powder(rng, 0.2), rng), (1, 1), GOLD, rough_per_nm=0.1)
 
 
+def along(zone, per_nm: float, rng, noise: float = 0.1, reach_px: float = 42.0) -> diffraction.DiskTable:
+    """All reflections of gold along a zone."""
+    h = np.mgrid[-8:9, -8:9, -8:9].reshape(3, -1).T
+    h = h[(h % 2 == h[:, :1] % 2).all(axis=1) & (h != 0).any(axis=1) & (h @ zone == 0)]
+    first = np.cross(zone, [0.3, 0.5, 0.8])
+    second = np.cross(first, zone)
+    axes = np.stack([first / np.linalg.norm(first), second / np.linalg.norm(second)], axis=1)
+    q = h @ axes / 0.408 / per_nm
+    return seen(q[np.hypot(*q.T) < reach_px], rng, noise)
+
+
+@pytest.mark.parametrize("matrix", [None, NONE])
+def test_gold_along_111_is_two_sizes(matrix) -> None:
+    """220 and 422 are 200 and 222 at a size smaller by the root of two; the number of equivalent ones tells nothing."""
+    rings = 0.408 / np.sqrt([3, 4, 8, 11, 12, 16, 19, 20, 24, 27, 32])
+    for seed in range(2):
+        table = along([1, 1, 1], 0.3, np.random.default_rng(seed))
+        with pytest.raises(errors.CalibrationError, match=r"0\.21\d* and 0\.(3|2[89])\d* 1/nm per px explain"):
+            diffraction.pixel_size(table, (1, 1), rings, distortion=matrix)
+    sure = diffraction.pixel_size(table, (1, 1), rings, distortion=NONE, rough_per_nm=0.28)
+    assert abs(sure.per_nm - 0.3) < 4 * sure.per_nm_sigma
+    other = diffraction.pixel_size(along([0, 1, 1], 0.3, np.random.default_rng(0)), (1, 1), rings, distortion=matrix)
+    assert abs(other.per_nm - 0.3) < 4 * other.per_nm_sigma  # four lengths and more that fit no other size
+
+
+def test_one_crystal_whose_spacings_end_too_early() -> None:
+    """At the true size most of its reflections lie beyond them, so that a wrong one is likelier."""
+    table = along([1, 1, 1], 0.2, np.random.default_rng(0), 0.02, 80.0)
+    found = diffraction.pixel_size(table, (1, 1), 0.408 / np.sqrt([3, 4, 8, 11, 12, 16]), distortion=NONE)
+    assert found.per_nm == pytest.approx(0.2 / 2**0.5, rel=5e-3)
+    assert any("give more spacings, or rough_per_nm" in note for note in found.notes)
+
+
+FCC, BCC, DIAMOND = (
+    [3, 4, 8, 11, 12, 16, 19, 20, 24],
+    [2, 4, 6, 8, 10, 12, 14, 16, 18, 20],
+    [3, 8, 11, 16, 19, 24, 27, 32],
+)
+SIMPLE = [1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14]
+
+
+@pytest.mark.parametrize(
+    ("real", "given"), [(SIMPLE, FCC), (BCC, FCC), (DIAMOND, FCC), (BCC, DIAMOND), (SIMPLE, DIAMOND)]
+)
+def test_another_crystal_is_refused(real, given) -> None:
+    """Its rings are among those given, at a wrong size, and rings between them are empty."""
+    rng = np.random.default_rng(1)
+    angle = rng.uniform(0, 2 * np.pi, 60)
+    length = np.sqrt(np.array(real))[rng.integers(0, len(real), 60)] / 0.4 / 0.2
+    table = seen(length[:, None] * np.stack([np.sin(angle), np.cos(angle)], axis=1), rng)
+    spacings = 0.3 / np.sqrt(given)
+    with pytest.raises(errors.CalibrationError, match="rings are empty among") as refused:
+        diffraction.pixel_size(table, (1, 1), spacings)
+    size = float(str(refused.value).split("size, ")[1].split()[0])
+    notes = diffraction.pixel_size(table, (1, 1), spacings, rough_per_nm=size).notes
+    assert any("rings are empty among" in note for note in notes)
+
+
+def test_few_spacings_and_angstrom_are_told() -> None:
+    table = seen(powder(np.random.default_rng(5), 0.25), np.random.default_rng(6))
+    assert diffraction.pixel_size(table, (1, 1), GOLD).notes == ()
+    few = diffraction.pixel_size(table, (1, 1), GOLD[:4], rough_per_nm=0.25)
+    assert any("more reflections lie beyond" in note for note in few.notes)
+    assert few.per_nm == pytest.approx(0.25, rel=2e-3)
+    angstrom = diffraction.pixel_size(table, (1, 1), 10 * GOLD)
+    assert any("not in Å" in note for note in angstrom.notes)
+
+
 @pytest.mark.parametrize(
     ("spacings", "message"),
     [([], "a row of positive"), ([0.2, -0.1], "a row of positive"), ([[0.2]], "a row of positive"), (["a"], "a row of"),
