@@ -190,7 +190,7 @@ def segment_dark_field(
         images=_images(bright, [np.unique(of[found[g]]) for g in order], shape),
         reflections=tuple(spots[np.unique(of[found[g]])] for g in order),
         pieces=len(of),
-        notes=_notes(labels, strength, len(found)),
+        notes=_notes(labels, strength, len(found), len(of)),
         provenance=made,
     )
 
@@ -260,11 +260,16 @@ def _confidence(strength: Floats, labels: NDArray[np.int64]) -> Floats:
     return np.where(labels >= 0, np.divide(own, both, out=np.zeros(len(labels)), where=both > 0), 0.0)
 
 
-def _notes(labels: NDArray[np.int64], strength: Floats, found: int) -> tuple[str, ...]:
+def _notes(labels: NDArray[np.int64], strength: Floats, found: int, pieces: int) -> tuple[str, ...]:
     """Say what is doubtful."""
     notes = []
     none = int((labels < 0).sum())
-    if none:
+    if not len(strength) and pieces:
+        notes.append(
+            f"no grain was found, though dark-field images have {pieces} bright pieces: no two of them look alike; "
+            "give a smaller alike, or more electrons"
+        )
+    elif none:
         notes.append(f"at {none} of {len(labels)} positions the reflections of no grain are bright: their label is -1")
     if found > len(strength):
         notes.append(f"{found - len(strength)} more grains are brightest hardly anywhere, and were left out")

@@ -14,6 +14,8 @@ PIECE = 0.4
 """Part of the brightness of an image, or of a grain, above which it is bright."""
 LEVEL = 0.9
 """Share of what an image holds that lies below its brightness."""
+OUTSIDE = 2
+"""Positions of the scan and of the dark round it, in units of the scan."""
 SAME = 0.6
 """Cosine of the shares of positions that show each reflection, from which two groups that touch are one grain."""
 
@@ -70,8 +72,11 @@ def _level(values: Floats) -> float:
 
 
 def joined(pieces: sparse.csr_array, alike: float) -> NDArray[np.int64]:
-    """Return the group of each piece: those whose summed images are correlated are joined, the most alike first."""
-    number, positions = pieces.shape
+    """Return the group of each piece: those whose summed images are correlated are joined, the most alike first.
+
+    The scan counts as if as much again lay round it in the dark: what fills the scan has no contrast within it.
+    """
+    number, positions = pieces.shape[0], OUTSIDE * pieces.shape[1]
     norm = np.sqrt(np.asarray(pieces.multiply(pieces).sum(axis=1)).ravel())
     scaled = sparse.diags_array(1 / np.maximum(norm, 1e-12)) @ pieces
     product = np.asarray((scaled @ scaled.T).todense())

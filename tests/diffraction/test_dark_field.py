@@ -77,6 +77,29 @@ def test_images_hold_the_electrons_of_their_reflections() -> None:
     assert found.images[0][right].max() == 0
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_one_crystal_that_fills_the_scan_is_one_grain(seed) -> None:
+    """Its images have no contrast but the noise of counting."""
+    found = segmented(table([(np.ones(SHAPE), crystal(0.2), None)], np.random.default_rng(seed)))
+    assert len(found) == 1
+    assert (found.labels == 0).all()
+    assert len(found.reflections[0]) == 24
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("seen", [0.5, 1.0])
+def test_a_grain_of_nearly_the_whole_scan(seen) -> None:
+    """An inclusion in it, each reflection seen at a part of the positions."""
+    rng = np.random.default_rng(0)
+    inclusion = np.zeros(SHAPE, bool)
+    inclusion[2:6, 9:13] = True
+    spots = crystal(0.2)
+    waves = (rng.random((len(spots), *SHAPE)) < seen).astype(float)
+    found = segmented(table([(~inclusion, spots, waves), (inclusion, crystal(0.65), waves)], rng))
+    assert len(found) == 2
+    assert (found.labels == inclusion).mean() > 0.95
+
+
 def test_grains_on_top_of_each_other_are_both_there() -> None:
     left, right = halves()
     left[:, :12] = True
@@ -165,6 +188,7 @@ def test_bad_input() -> None:
     assert len(few) == 0
     assert (few.labels == -1).all()
     assert few.images.shape == (0, *SHAPE)
+    assert any("no grain was found" in note for note in few.notes)
 
 
 def test_examples() -> None:
