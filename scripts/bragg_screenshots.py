@@ -17,6 +17,8 @@ DWELL_US = "160"
 
 async def drive(app: Any, window: Any) -> dict[str, Any]:
     """Acquire with a narrow beam, and take the picture when the map has formed."""
+    import asyncio
+
     import user
 
     (panel,) = await user.show_panels(window, user.PANEL)
@@ -46,6 +48,7 @@ async def drive(app: Any, window: Any) -> dict[str, Any]:
         if place.display_item is shown["icom"]:
             place.set_display_panel_display_item(shown["disks"])
     await user.until(lambda: not plan.is_busy, "the plan goes on")
+    await asyncio.sleep(2.0)
     await user.picture("bragg.png")
     return {}
 

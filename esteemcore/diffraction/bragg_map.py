@@ -12,6 +12,7 @@ from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
 from esteemcore._core.provenance import Provenance, digest, record
 from esteemcore.diffraction.disks import Disks
+from esteemcore.diffraction.distortion import distortion_matrix
 from esteemcore.diffraction.table import COLUMNS
 from esteemcore.stream import AdditiveReducer, Chunk, Spec, Sums
 
@@ -169,4 +170,4 @@ def _round(radius_px: Any, distortion: ArrayLike | None) -> tuple[float, ArrayLi
     if axes[0] == axes[1]:
         return radius, distortion
     squeezed = np.diag(axes / radius)
-    return radius, squeezed if distortion is None else squeezed @ np.asarray(distortion, np.float64)
+    return radius, squeezed if distortion is None else squeezed @ distortion_matrix(distortion)

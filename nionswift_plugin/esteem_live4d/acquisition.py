@@ -95,6 +95,7 @@ class Acquisition(LiveSession):
             "instrument": dict(plan.instrument.get_autostem_properties()),
             "raw_file": str(self.path) if self.path is not None else None,
         }
+        self._prepare(spec)
         writer = self._open_writer(spec)
         try:
             runner = self._make_runner(spec, writer)

@@ -7,27 +7,34 @@ from typing import Any
 
 import numpy as np
 
-from esteemcore import diffraction, fourd
+from esteemcore import diffraction, fourd, stream
 from esteemcore.diffraction.disks import processors
+from esteemcore.errors import CalibrationError, ParameterError
 
 NAME = "bragg"
 """Of the reducer."""
 
 
-def reducers(geometry: fourd.Geometry, significance: float | None) -> dict[str, Any]:
-    """Return what finds the disks, by name; nothing where no significance is given.
+def reducers(geometry: fourd.Geometry, spec: stream.Spec, significance: float) -> dict[str, Any]:
+    """Return what finds the disks, by name.
 
     Half of the processors are left to the window, the store and the other images.
 
     Raises
     ------
-    ParameterError
-        If the disks are too small to be told from hot pixels.
+    CalibrationError
+        If the disks are too small to be told from hot pixels, or too large for the frames.
     """
-    if significance is None:
-        return {}
     threads = max(1, processors() // 2)
-    found = diffraction.BraggMap(geometry.disk_px, significance=significance, oversampling=1, threads=threads)
+    try:
+        found = diffraction.BraggMap(geometry.disk_px, significance=significance, oversampling=1, threads=threads)
+        found.init(spec)
+    except ParameterError as error:
+        row, column = geometry.disk_px
+        raise CalibrationError(
+            f"no Bragg disks can be looked for with a semi-angle of {geometry.semiangle_mrad:g} mrad, {row:.3g} x "
+            f"{column:.3g} px ({error}); change semi-angle or camera length, or uncheck the map"
+        ) from error
     return {NAME: found}
 
 

@@ -61,6 +61,7 @@ class FileRun(LiveSession):
         source, dataset = self._source, self._source.dataset
         self.total = len(source)
         self.metadata = {**dataset.metadata, "raw_file": str(self._file)}
+        self._prepare(source.spec)
         self._watcher.said(f"Reading {self._file.name}")
         with self._make_runner(source.spec, None) as runner:
             for chunk in source.chunks():

@@ -184,14 +184,18 @@ class LiveSession(abc.ABC):
     def _publish(self, results: dict[str, Any], status: stream.LiveStatus) -> None:
         self._watcher.updated(self._update(results, status))
 
-    def _make_runner(self, spec: stream.Spec, store: stream.ChunkStore | None) -> stream.LiveRunner:
+    def _prepare(self, spec: stream.Spec) -> None:
+        """Make the reducers and what they compile and compute ahead; raises what is wrong with the view."""
         view = self._first_view
-        disks = bragg.reducers(view.geometry, self._bragg_significance)
-        if disks:
+        disks: dict[str, Any] = {}
+        if self._bragg_significance is not None:
             self._watcher.said("Preparing to find disks; the first time takes a minute")
+            disks = bragg.reducers(view.geometry, spec, self._bragg_significance)
         fourd.warm_up(view.geometry, spec, disks)
         live = fourd.live_reducers(view.geometry, spec.frame_shape, regularization=view.regularization)
         self._reducers = {**live, **disks}
+
+    def _make_runner(self, spec: stream.Spec, store: stream.ChunkStore | None) -> stream.LiveRunner:
         self.runner = stream.LiveRunner(
             self._reducers, spec, store=store, publish=self._publish, publish_interval_s=PUBLISH_S
         )

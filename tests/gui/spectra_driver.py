@@ -101,7 +101,7 @@ async def drive(app: Any, window: Any) -> dict[str, Any]:
     charge = instrument.ledger.totals.get("acquisition", 0.0)
     await click(handler.acquire_button)
     await until(lambda: handler.is_running.value, f"not started: {handler.message.value!r}")
-    await until(lambda: not handler.is_busy, "it did not end", 60)
+    await until(lambda: not handler.is_busy, f"it did not end: {handler.message.value!r}", 120)
     charge = instrument.ledger.totals["acquisition"] - charge
     message, stored, titles = handler.message.value, handler.region.frame(1), sorted(handler.live.items)
     await call("xdotool", "mousemove", "960", "5")

@@ -37,6 +37,7 @@ def test_spectra_from_the_simulator_in_the_real_window(swift) -> None:
     assert 4 <= int(copies[1]) <= 36
     # components with their standard deviations
     unmixed = result["unmixed"]
+    assert re.match(r"Components: |\d+ components?: ", unmixed["preview"]), unmixed
     assert unmixed["error"] is None
     maps, spectra = [2, 24, 24], [2, 1024]
     assert unmixed["shapes"] == {

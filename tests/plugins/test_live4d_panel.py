@@ -488,7 +488,11 @@ def test_bragg_disks_are_mapped_while_frames_arrive(bench: Bench, microscope: An
     assert bench.handler.images.item("bragg") is None
     bench.handler.bragg.value = True
     bench.handler.geometry.semiangle_mrad.value = 0.2
-    assert "1.5 px or more" in bench.acquire()
+    files = sorted(bench.path.parent.iterdir())
+    message = bench.acquire()
+    assert "semi-angle of 0.2 mrad" in message
+    assert "1.5 px or more" in message
+    assert sorted(bench.path.parent.iterdir()) == files  # no empty file for a run that never began
 
 
 def test_a_file_gives_the_same_images(bench: Bench, microscope: Any) -> None:
