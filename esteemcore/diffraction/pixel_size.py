@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
+from scipy.special import gammaln
 
 from esteemcore import optics
 from esteemcore._core import checks
@@ -303,8 +304,9 @@ def _empty(best: Scale, spots: Floats, beyond: int) -> str | None:
     seen = int((number > 0).sum())
     if seen == len(number):
         return None
-    chance = math.comb(len(number), seen) * (seen / len(number)) ** draws
-    if chance > (DOUBTED if beyond > used.sum() / 2 else CHANCE):
+    ways = gammaln(len(number) + 1) - gammaln(seen + 1) - gammaln(len(number) - seen + 1)
+    chance = float(ways) + draws * math.log(seen / len(number))  # of all draws on as few rings, its logarithm
+    if chance > math.log(DOUBTED if beyond > used.sum() / 2 else CHANCE):
         return None
     return f"{len(number) - seen} of {len(number)} rings are empty among {int(used.sum())} reflections on the others"
 

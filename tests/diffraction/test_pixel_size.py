@@ -244,6 +244,17 @@ def test_another_crystal_is_refused(real, given) -> None:
     assert any("rings are empty among" in note for note in notes)
 
 
+def test_empty_rings_of_a_large_cell_are_an_accident() -> None:
+    """Of thousands of spacings, hundreds of reflections can lie on some only."""
+    rings = np.geomspace(1 / GOLD[0], 1 / GOLD[-1], 3000)
+    scale = importlib.import_module("esteemcore.diffraction.ring_scale").Scale
+    rng = np.random.default_rng(0)
+    ring, angle = rng.integers(0, len(rings), 400), rng.uniform(0, 2 * np.pi, 400)
+    spots = rings[ring, None] * np.stack([np.sin(angle), np.cos(angle)], axis=1) / 0.2
+    one = scale(0.2, 1e-4, 0.04 * np.eye(2), 1e-3, ring, 0.1, 1.0, 50.0, len(rings), 1.0)
+    assert importlib.import_module("esteemcore.diffraction.pixel_size")._empty(one, spots, 0) is None
+
+
 def test_few_spacings_and_angstrom_are_told() -> None:
     table = seen(powder(np.random.default_rng(5), 0.25), np.random.default_rng(6))
     assert diffraction.pixel_size(table, (1, 1), GOLD).notes == ()
