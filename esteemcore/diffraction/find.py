@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import threading
 from typing import Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from esteemcore import stream
 from esteemcore._core import checks
@@ -48,8 +51,10 @@ def find_disks(
         See `Disks`.
     distortion : array_like, shape (2, 2), optional
         What makes the ellipses on the detector of circles, (row, column), see `Ellipse.matrix`; ``np.eye(2)`` for none.
-        Default: the second pass fits ellipses if the outlines of the direct beams clearly are such. Nothing is learnt
-        from what is left of a beam behind a beam stop, that is, where ``center`` is given.
+        Default: the second pass fits ellipses, of axes up to 1.15 to 1, if the outlines of the direct beams clearly are
+        such, and a note says so. Disks that (nearly) touch the beam, beams with a pattern, or a radius that is too
+        large leave no outline to believe. Nothing is learnt from what is left of a beam behind a beam stop, that is,
+        where ``center`` is given, or where ``probe`` is.
     passes : {1, 2}
         2: after a first pass, what the disks of each reflection have in common is learnt (`learn_structure`), and all
         disks are fitted again with it, which makes the places of faint disks some 20 % surer. The second pass takes
@@ -70,7 +75,8 @@ def find_disks(
     Returns
     -------
     DiskTable
-        One row per disk. `DiskTable.notes` says what is wrong: no disks, saturated pixels, another radius.
+        One row per disk. `DiskTable.notes` says what is wrong: no disks, saturated pixels, another radius; and
+        which ellipse was fitted without being given.
 
     Raises
     ------
@@ -100,6 +106,7 @@ def find_disks(
     spec = spec_of(data4d)
     structure: InnerStructure | None = None
     table: DiskTable | None = None
+    unasked: tuple[str, ...] = ()
     for done in range(passes):
         reducer = Disks(
             radius_px,
@@ -119,10 +126,21 @@ def find_disks(
         table = latest
         if done + 1 < passes:
             structure = learn_structure(latest, spec.frame_shape, reducer.radius_px, center=center)
-            if distortion is None and center is None:
-                distortion = ellipse_of_beams(data4d, latest, reducer.radius_px, reducer.look(spec.frame_shape).valid)
             probe = probe or _pattern(data4d, latest, reducer, distortion)
-    return latest
+            if distortion is None and center is None and probe is None:
+                distortion = ellipse_of_beams(data4d, latest, reducer.radius_px, reducer.look(spec.frame_shape).valid)
+                unasked = () if distortion is None else (_ellipse_note(distortion),)
+    return dataclasses.replace(latest, notes=(*latest.notes, *unasked))
+
+
+def _ellipse_note(distortion: NDArray[np.float64]) -> str:
+    """Return what was fitted without being asked for, in words."""
+    axes, stretch, _ = np.linalg.svd(distortion)
+    angle = math.degrees(math.atan2(axes[0, 0], axes[1, 0])) % 180
+    return (
+        f"the direct beams look like ellipses of ratio {stretch[0] / stretch[1]:.3f}, long axis at {angle:.0f} "
+        "degrees, and all disks were fitted as such; if they are round, give distortion=np.eye(2)"
+    )
 
 
 def _pattern(data4d: Any, table: DiskTable, reducer: Disks, distortion: ArrayLike | None) -> Probe | None:

@@ -47,7 +47,7 @@ class DiskTable:
     visits : ndarray of uint32, shape (y, x), optional
         Frames at each position: the rows of all of them are in the table.
     notes : tuple of str
-        What is wrong with the data or with the parameters, in words.
+        What is wrong with the data or with the parameters, and what was fitted without being asked for, in words.
     provenance : Provenance, optional
     """
 
