@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from esteemcore._core.errors import CalibrationError
 from esteemcore.diffraction.counts import Counts
@@ -17,8 +16,24 @@ CLEAR = 0.7
 STEP = 1.2
 """Ratio of radii that are tried one after the other."""
 
+ROUNDING = 1e-9
+"""Contrast, as a part of the brightest pixel, that may be what rounding leaves."""
+
 INSIDE_PX, OUTSIDE_PX = 1.2, 1.5
 """Distances from the edge within which a beam is as bright as in its middle, and beyond which none of it is left."""
+
+
+def sums_around(image: NDArray[np.float64], weights: NDArray[np.float64], outside: str) -> NDArray[np.float64]:
+    """Return the sum round each pixel with weights (2 n + 1, 2 n + 1) of point symmetry, by Fourier transforms.
+
+    The image goes on beyond its edge with zeros (``"constant"``) or the value of the edge (``"edge"``). Disks grow with
+    the detector, so that sums pixel by pixel would take time with the fourth power of its side.
+    """
+    from scipy import signal
+
+    n = len(weights) // 2
+    padded = np.pad(image, n, mode=outside)  # type: ignore[call-overload]
+    return np.asarray(signal.fftconvolve(padded, weights, mode="valid"))
 
 
 def first_radius(counts: Counts) -> float:
@@ -36,12 +51,13 @@ def first_radius(counts: Counts) -> float:
     radii = 1.5 * STEP ** np.arange(max(1, 1 + math.floor(math.log(max(largest / 1.5, 1)) / math.log(STEP))))
     clear = np.zeros(len(radii))
     for k, radius in enumerate(radii):
+        counts.check()
         n = math.ceil(2 * radius)
         far = np.hypot(*np.mgrid[-n : n + 1, -n : n + 1])
         disk, ring = far <= radius, (far > 1.5 * radius) & (far <= 2 * radius)
         kernel = disk / disk.sum() - ring / ring.sum()
-        clear[k] = radius * ndimage.convolve(mean, kernel, mode="nearest").max()
-    if not clear.max() > 0:
+        clear[k] = radius * sums_around(mean, kernel, "edge").max()
+    if not clear.max() > ROUNDING * mean.max():
         raise CalibrationError("no direct beam stands out of the mean frame; type the radius of a disk in px")
     return float(radii[np.flatnonzero(clear >= CLEAR * clear.max())[0]])
 
@@ -66,7 +82,7 @@ def radius_of_sum(counts: Counts, plane: NDArray[np.float64], radius: float) -> 
     small = max(1.5, radius / 3)
     reach = math.ceil(small)
     disk = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1]) <= small
-    smooth = ndimage.convolve(total[0] / np.maximum(covered[0], 1), disk.astype(float), mode="constant")
+    smooth = sums_around(total[0] / np.maximum(covered[0], 1), disk.astype(float), "constant")
     smooth[np.hypot(y - middle[0], x - middle[1]) > radius] = 0
     middle = np.array(np.unravel_index(int(smooth.argmax()), shape), np.float64)
     for _ in range(4):

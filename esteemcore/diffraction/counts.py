@@ -94,6 +94,11 @@ class Counts:
         n = min(ny, max(8, SAMPLE // nx))
         return np.unique(np.round(np.linspace(0, ny - 1, n)).astype(np.int64))
 
+    def check(self) -> None:
+        """Let the caller end a step that reads nothing."""
+        if self._check is not None:
+            self._check()
+
     def pieces(self, rows: Sequence[int] | NDArray[np.int64] | None = None) -> Iterator[tuple[slice, NDArray[Any]]]:
         """Yield flat positions and their frames (n, ky, kx), uint16 or uint32, some rows or a part of one at a time."""
         ny, nx = self.spec.scan_shape
@@ -101,8 +106,7 @@ class Counts:
         together, columns = (max(1, at_once // nx), min(nx, at_once)) if rows is None else (1, min(nx, at_once))
         for y in range(0, ny, together) if rows is None else rows:
             for x in range(0, nx, columns):
-                if self._check is not None:
-                    self._check()
+                self.check()
                 block = np.asarray(self._data[y : y + together, x : x + columns])
                 block = block.reshape(-1, *self.spec.frame_shape)
                 frames = _whole(np.where(self.masked, 0, block) if self.masked.any() else block)

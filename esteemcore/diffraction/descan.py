@@ -15,7 +15,7 @@ from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
 from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import Provenance, digest, record
-from esteemcore.diffraction.beam_radius import first_radius, radius_of_sum
+from esteemcore.diffraction.beam_radius import first_radius, radius_of_sum, sums_around
 from esteemcore.diffraction.counts import Counts
 from esteemcore.diffraction.data4d import spec_of
 from esteemcore.diffraction.look import half_widths
@@ -248,9 +248,9 @@ def _beam_in_mean(counts: Counts, radius: float) -> tuple[int, int]:
     _refuse_beam_stop(np.where(counts.masked, 0, mean), radius)
     far = np.hypot(*np.mgrid[-n : n + 1, -n : n + 1])
     disk, ring = (far <= radius).astype(float), ((far > 1.5 * radius) & (far <= 2 * radius)).astype(float)
-    inner = ndimage.convolve(mean, disk / disk.sum(), mode="constant")
+    inner = sums_around(mean, disk / disk.sum(), "constant")
     y0, x0 = np.unravel_index(int(inner.argmax()), inner.shape)
-    outer = ndimage.convolve(mean, ring / ring.sum(), mode="nearest")[y0, x0]
+    outer = (np.pad(mean, n, mode="edge")[y0 : y0 + 2 * n + 1, x0 : x0 + 2 * n + 1] * ring).sum() / ring.sum()
     if inner[y0, x0] < LEAST_EXCESS * outer:
         raise CalibrationError(
             f"no direct beam of radius {radius:g} px was found: the brightest disk of the mean frame, at (row, column) "

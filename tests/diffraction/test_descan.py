@@ -6,9 +6,10 @@ import threading
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from esteemcore import diffraction, simulate
-from esteemcore.diffraction import _beam_kernels, counts
+from esteemcore.diffraction import _beam_kernels, beam_radius, counts
 from esteemcore.errors import CalibrationError, CancelledError, ParameterError
 
 
@@ -211,6 +212,35 @@ def test_the_radius_is_measured_if_it_is_not_given(bent, rng, share) -> None:
 def test_beams_of_any_size_are_measured(rng, radius) -> None:
     frames = rng.poisson(disk((72, 72), (33.4, 38.2), radius), (6, 6, 72, 72)).astype(np.uint16)
     assert diffraction.find_descan(frames).radius_px == pytest.approx(radius, abs=0.15)
+
+
+@pytest.mark.parametrize(("outside", "same"), [("constant", "constant"), ("edge", "nearest")])
+def test_sums_round_pixels_are_those_of_a_direct_convolution(rng, outside, same) -> None:
+    image = rng.poisson(3.0, (23, 31)).astype(float)
+    for n in (1, 4, 9):
+        far = np.hypot(*np.mgrid[-n : n + 1, -n : n + 1])
+        weights = np.where(far <= n / 2, 1.0, 0.0) - 0.2 * (far > n / 2)
+        expected = ndimage.convolve(image, weights, mode=same)
+        np.testing.assert_allclose(beam_radius.sums_around(image, weights, outside), expected, atol=1e-9)
+
+
+def test_each_radius_that_is_tried_can_be_the_last(frames) -> None:
+    asked: list[int] = []
+
+    def check() -> None:
+        asked.append(1)
+        if len(asked) == 4:
+            raise CancelledError
+
+    sample = counts.Counts(frames)
+    sample.check = check
+    with pytest.raises(CancelledError):
+        beam_radius.first_radius(sample)
+
+
+def test_no_radius_of_frames_that_are_all_alike() -> None:
+    with pytest.raises(CalibrationError, match="no direct beam stands out"):
+        beam_radius.first_radius(counts.Counts(np.broadcast_to(np.arange(3, 7)[:, None, None, None], (4, 4, 48, 48))))
 
 
 def test_no_radius_of_even_frames(rng) -> None:
