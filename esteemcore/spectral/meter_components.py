@@ -10,7 +10,7 @@ from esteemcore._core.provenance import digest, record
 from esteemcore.lowrank import noise_weights
 from esteemcore.spectral.binned_sums import BinnedSum
 from esteemcore.spectral.online import OnlineComponents
-from esteemcore.spectral.online_spectra import least_squares, most_likely
+from esteemcore.spectral.online_spectra import least_squares, most_likely, visits_seen
 from esteemcore.spectral.pca import LEAST_COUNTS
 from esteemcore.spectral.unmix import unmix
 from esteemcore.spectral.unmixing import Unmixing
@@ -34,7 +34,8 @@ def components_of(
     size = np.abs(spectra).sum(axis=1)
     size = np.where(size > 0, size, 1.0)
     mean = np.full(maps.shape, np.nan)
-    np.divide(maps * size[:, None, None], coarse.visits, out=mean, where=coarse.visits > 0)
+    seen = visits_seen(coarse.visits, found.smoothing_px)
+    np.divide(maps * size[:, None, None], seen, out=mean, where=coarse.visits > 0)
     order = np.arange(n) if like is None else _places(spectra, like)
     return OnlineComponents((spectra / size[:, None])[order], mean[order], coarse.visits.copy(), "", made)
 

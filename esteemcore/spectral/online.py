@@ -12,7 +12,7 @@ from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
 from esteemcore._core.provenance import Provenance, digest, record
 from esteemcore.lowrank import noise_weights
-from esteemcore.spectral.online_spectra import least_squares, most_likely, problem_of
+from esteemcore.spectral.online_spectra import least_squares, most_likely, problem_of, visits_seen
 from esteemcore.spectral.online_sums import SpectrumSums
 from esteemcore.spectral.pca import LEAST_COUNTS, pca
 from esteemcore.spectral.unmix import solve
@@ -108,7 +108,7 @@ class OnlineNmf(SpectrumSums):
             spectra = most_likely(channels, self.by_block(spec, maps), self.seed)
         except ParameterError as error:
             return _nothing(self, state, f"{error}", made)
-        return _shown(state, spectra, maps, made)
+        return _shown(state, spectra, maps, made, self.smoothing_px)
 
 
 class OnlinePca(SpectrumSums):
@@ -147,12 +147,14 @@ class OnlinePca(SpectrumSums):
         return _shown(state, least_squares(counts, blocks, weight), maps, made)
 
 
-def _shown(state: Sums, spectra: NDArray[np.float64], maps: NDArray[np.float64], made: Provenance) -> OnlineComponents:
+def _shown(
+    state: Sums, spectra: NDArray[np.float64], maps: NDArray[np.float64], made: Provenance, smoothing_px: float = 0.0
+) -> OnlineComponents:
     """Return components with maps (positions, n) as means over the visits."""
     visits = state["visits"].reshape(state.spec.scan_shape)
-    mean = np.full((maps.shape[1], maps.shape[0]), np.nan)
-    np.divide(maps.T, state["visits"], out=mean, where=state["visits"] > 0)
-    return OnlineComponents(spectra, mean.reshape(-1, *visits.shape), visits.copy(), "", made)
+    mean = np.full((maps.shape[1], *visits.shape), np.nan)
+    np.divide(maps.T.reshape(mean.shape), visits_seen(visits, smoothing_px), out=mean, where=visits > 0)
+    return OnlineComponents(spectra, mean, visits.copy(), "", made)
 
 
 def _nothing(reducer: SpectrumSums, state: Sums, note: str, made: Provenance) -> OnlineComponents:

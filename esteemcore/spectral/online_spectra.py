@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from esteemcore.lowrank import noise_weights
 from esteemcore.spectral.methods import Problem
 from esteemcore.spectral.methods._line_width import deblurred, line_width
+from esteemcore.spectral.methods._sieve import Sieve
 from esteemcore.spectral.pca import LEAST_COUNTS
 from esteemcore.spectral.unmix import solve
 
@@ -29,6 +32,19 @@ def problem_of(
         row_weights=row, channel_weights=channel, seed=seed, smoothing_px=smoothing_px, known=known,
         restarts=None if known is None else 1,
     )  # fmt: skip
+
+
+def visits_seen(visits: NDArray[Any], smoothing_px: float) -> NDArray[np.float64]:
+    """Return what smoothed sums over visits (y, x) are divided by: the visits, smoothed as the maps are.
+
+    Where neighbours were visited more often, the sum of a position holds some of theirs.
+    """
+    mask = visits > 0
+    seen = np.zeros(visits.shape)
+    both = np.column_stack([visits[mask], np.ones(np.count_nonzero(mask))]).astype(np.float64)
+    blurred = Sieve(mask, smoothing_px).of_maps(both)
+    seen[mask] = blurred[:, 0] / blurred[:, 1]  # of the same weights where the image ends
+    return seen
 
 
 def most_likely(counts: NDArray[np.float64], maps: NDArray[np.float64], seed: int) -> NDArray[np.float64]:

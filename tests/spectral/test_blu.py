@@ -282,6 +282,19 @@ def test_spectra_of_values_keep_unit_sum_and_a_component_without_pixels_its_spec
     assert np.isfinite(chain.abundances).all()
 
 
+def test_a_known_spectrum_may_have_no_sum(rng, one_round) -> None:
+    """A difference of spectra, whose amounts are those of its own scale."""
+    channel = np.arange(40)
+    known = np.sin(2 * np.pi * channel / 40)[None]
+    other = np.exp(-channel / 15.0)
+    share = rng.choice([0.0, 1.0], (10, 10, 1)) * rng.uniform(0.5, 1, (10, 10, 1))
+    data = 300 * share * known[0] + 200 * (1 - share) * other + rng.normal(0, 1, (10, 10, 40))
+    found = spectral.unmix(data, 2, method="blu", noise="gaussian", known=known)
+    truth = 300 * share[..., 0] * np.abs(known).sum()
+    assert np.corrcoef(np.abs(found.abundances[0]).ravel(), truth.ravel())[0, 1] > 0.99
+    assert np.abs(found.abundances[0]).mean() == pytest.approx(truth.mean(), rel=0.05)
+
+
 def test_more_components_than_the_values_have_end_and_are_told(rng, one_round) -> None:
     share = np.linspace(0, 1, 8)[None, :, None] * np.ones((8, 1, 1))
     spectra = rng.gamma(0.5, size=(2, 40))

@@ -161,3 +161,19 @@ def test_nothing_yet_is_told_and_not_made_up() -> None:
 def test_bad_arguments_are_refused(call, message) -> None:
     with pytest.raises(ParameterError, match=message):
         call(spectral.ComponentMeter((4, 4), 5))
+
+
+def test_maps_are_no_brighter_beside_what_was_seen_more_often(rng) -> None:
+    """Smoothed sums are divided by visits that are smoothed alike: one frame everywhere, twelve on the right half."""
+    lines = np.zeros((2, 60))
+    lines[0, 12:17] = lines[1, 40:45] = 0.2
+    stripes = (np.arange(32) // 4 % 2)[:, None, None]
+    rate = np.broadcast_to(stripes * lines[0] + (1 - stripes) * lines[1], (32, 32, 60))
+    meter = spectral.ComponentMeter((32, 32), 60, pixels=1, keep_channels=True)
+    for frame in range(13):
+        meter.add(rng.poisson(rate), (0, 0 if frame == 0 else 16))
+    found = meter.components(2)
+    assert found.visits[0].tolist() == [1] * 16 + [13] * 16
+    columns = np.nansum(found.abundances, axis=0).mean(axis=0)  # of one count per frame and pixel
+    assert columns.max() < 1.5
+    assert columns.mean() == pytest.approx(1.0, abs=0.1)

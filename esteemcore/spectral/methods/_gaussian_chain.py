@@ -92,8 +92,8 @@ class GaussianChain:
         self._rescale(self._fixed)
 
     def _rescale(self, first: int) -> None:
-        """Bring spectra to unit sum, from the given one on."""
-        size = self._unweighted @ self.spectra[:, first:]
+        """Bring spectra to unit sum (of magnitudes, for known ones below zero), from the given one on."""
+        size = np.maximum(self._unweighted @ np.abs(self.spectra[:, first:]), 1e-300)
         self.spectra[:, first:] /= size
         self.abundances[:, first:] *= size
 
