@@ -102,13 +102,25 @@ def xdata_of(
 def show(computation: Any, name: str, xdata: Any, figures: str) -> None:
     """Fill a data item by Nion's facade of the computation, and put figures behind its title.
 
-    Nion Swift finds no limits of the display where a value is NaN, so those of the others are set.
+    Nion Swift finds no limits of the display where a value is NaN, so those of the others are set, and taken back for
+    results without NaN. Limits that the user has set stay.
     """
-    computation.set_referenced_xdata(name, xdata)
     shown = computation.get_result(name)
+    before = limits_of(shown._data_item.xdata)
+    computation.set_referenced_xdata(name, xdata)
     shown.title = f"{shown.title.partition(' [')[0]} [{figures}]"
-    known = np.isfinite(xdata.data)
-    if known.any() and not known.all():
-        values = xdata.data[known]
-        for channel in shown._data_item.display_data_channels:
-            channel.display_limits = (float(values.min()), float(values.max()))
+    limits = limits_of(xdata)
+    for channel in shown._data_item.display_data_channels:
+        if channel.display_limits in (None, before) and channel.display_limits != limits:
+            channel.display_limits = limits
+
+
+def limits_of(xdata: DataAndMetadata.DataAndMetadata | None) -> tuple[float, float] | None:
+    """Return the limits of the display of data of which a part is NaN; None where Nion Swift finds them."""
+    if xdata is None:
+        return None
+    data = np.asarray(xdata.data)
+    known = np.isfinite(data)
+    if known.all() or not known.any():
+        return None
+    return float(data[known].min()), float(data[known].max())

@@ -98,6 +98,25 @@ def test_values_are_shown_in_percent_and_degrees(app: Swift) -> None:
     assert made["used"].title == "Disks on the Lattice of Film [48 of 48 positions have a strain]"
 
 
+def test_limits_of_the_display_follow_values_beside_nan_only(app: Swift) -> None:
+    table = disks()
+    item, number = items(app, table.select(table.frame != 5))
+    _, made = strain_map.make(app.model, item, number, "Film")
+    app.model.recompute_all()
+    (channel,) = app.display(made["exx_sigma"]).display_data_channels
+    values = made["exx_sigma"].data
+    assert channel.display_limits == (np.nanmin(values), np.nanmax(values))
+    item.set_xdata(disk_items.to_xdata(table, item.metadata[binding.KEY]))
+    app.model.recompute_all()
+    assert np.isfinite(made["exx_sigma"].data).all()
+    assert channel.display_limits is None
+    channel.display_limits = (0.0, 1.0)  # as a user may set them
+    item.set_xdata(disk_items.to_xdata(table.select(table.frame != 5), item.metadata[binding.KEY]))
+    app.model.recompute_all()
+    assert np.isnan(made["exx_sigma"].data).any()
+    assert channel.display_limits == (0.0, 1.0)
+
+
 def test_zero_is_in_the_middle_of_the_colours_and_no_value_is_black(app: Swift) -> None:
     table = disks()
     table = table.select(table.frame != 5)
