@@ -80,11 +80,23 @@ def good_pixels(given: Mapping[str, Any], shape: tuple[int, ...]) -> NDArray[np.
     return takes_part(np.asarray(image.xdata.data))
 
 
-def radius_of(data: Any, given: Mapping[str, Any], mask: NDArray[np.bool_] | None, step: Step) -> float:
-    """Return the radius of a disk in px: as it was typed, else that of the direct beam."""
-    if given["radius"] > 0:
-        return float(given["radius"])
-    return diffraction.find_descan(data, mask=mask, everywhere=False, progress=step).radius_px
+def radius_of(
+    data: Any, given: Mapping[str, Any], mask: NDArray[np.bool_] | None, step: Step
+) -> tuple[float, tuple[str, ...]]:
+    """Return the radius of a disk in px, as it was typed, else that of the direct beam, and what is doubtful in it.
+
+    Raises
+    ------
+    ParameterError
+        If the radius is negative.
+    """
+    radius = float(given["radius"])
+    if not radius >= 0:
+        raise ParameterError(f"the radius of a disk is {radius:g} px; type it in px, or 0 for that of the direct beam")
+    if radius > 0:
+        return radius, ()
+    beam = diffraction.find_descan(data, mask=mask, everywhere=False, progress=step)
+    return beam.radius_px, beam.notes
 
 
 def usual_radius(item: DataItem.DataItem) -> float:

@@ -109,6 +109,7 @@ def test_typed_numbers_reach_the_search(app: Swift, frames: np.ndarray, monkeypa
         ({"ellipse": "1.05"}, "long over short axis, and the angle in degrees"),
         ({"ellipse": "0.9 0"}, "long over short axis, 1 to 2"),
         ({"center": "middle"}, "row and column in px"),
+        ({"radius": -2.0}, "the radius of a disk is -2 px; type it in px, or 0"),
         ({"radius": 30.0}, "do not fit on frames"),
         ({"significance": 1.0}, "expected 2 or more"),
     ],
@@ -118,6 +119,20 @@ def test_what_was_typed_wrong_is_told(app: Swift, frames: np.ndarray, chosen: An
     app.model.recompute_all()
     assert words in computation.error_text
     assert made["table"].xdata is None
+
+
+def test_what_is_doubtful_in_the_measured_radius_is_told(app: Swift, frames: np.ndarray) -> None:
+    item = app.add(xdata(np.minimum(frames, 20)))
+    computation, made = bragg_disks.make(app.model, item)
+    app.model.recompute_all()
+    assert computation.error_text is None
+    for name in made:
+        assert made[name].caption.count("in the direct beam are at the largest value of the data: saturated") == 1
+    told = made["table"].metadata[binding.KEY]["disks"]["notes"]
+    assert sum("saturated" in note for note in told) == 1
+    computation.set_input_value("radius", RADIUS)
+    app.model.recompute_all()
+    assert "saturated" not in made["table"].caption
 
 
 def test_frames_without_disks_are_told_and_changed_ones_found(app: Swift, frames: np.ndarray) -> None:

@@ -55,7 +55,7 @@ class BraggDisks:
         data, axes = frame_items.frames_of(given["src"].xdata)
         mask = frame_items.good_pixels(given, data.shape[2:])
         center, distortion = disk_items.place_of(given["center"]), disk_items.distortion_of(given["ellipse"])
-        radius = frame_items.radius_of(data, given, mask, steps(context, 0.0, 0.1))
+        radius, doubts = frame_items.radius_of(data, given, mask, steps(context, 0.0, 0.1))
         table = diffraction.find_disks(
             data,
             radius,
@@ -67,8 +67,9 @@ class BraggDisks:
             progress=steps(context, 0.1, 1.0),
         )
         if not len(table):
-            raise ParameterError(". ".join(["no disks were found; check radius and significance", *table.notes]))
+            raise ParameterError(". ".join(["no disks were found; check radius and significance", *_notes(doubts, table)]))
         found = {"radius_px": radius, "ellipse": given["ellipse"], "center": given["center"]}
+        found["notes"] = _notes(doubts, table)
         self._made = table, found, axes
 
     def commit(self) -> None:
@@ -81,7 +82,7 @@ class BraggDisks:
         beam = table.brightest(scan[0] * scan[1]) if center is None else np.tile(center, (scan[0] * scan[1], 1))
         vectors = diffraction.bragg_vector_map(table, (ky, kx), oversampling=OVERSAMPLING, origin=beam)
         made = {} if table.provenance is None else {"provenance": table.provenance.as_dict()}
-        entry = {"disks": {**found, "notes": list(table.notes), **made}}
+        entry = {"disks": {**found, **made}}
         fine = frame_items.finer(axes, OVERSAMPLING)
         each = f"{len(table) / (scan[0] * scan[1]):.3g} per frame"
         size = frame_items.in_units(found["radius_px"], axes)
@@ -90,10 +91,15 @@ class BraggDisks:
             "number": (linked_items.xdata_of(table.per_position(scan), axes[:2], entry, "disks"), each),
             "table": (disk_items.to_xdata(table, entry), f"{len(table):,} disks"),
         }
-        text = "\n".join([f"{len(table):,} disks, {each}.", *(f"Note: {note}" for note in table.notes)])
+        text = "\n".join([f"{len(table):,} disks, {each}.", *(f"Note: {note}" for note in found["notes"])])
         for name, (xdata, words) in shown.items():
             linked_items.show(self._computation, name, xdata, words)
             frame_items.describe(self._computation, name, text)
+
+
+def _notes(doubts: tuple[str, ...], table: diffraction.DiskTable) -> list[str]:
+    """Return what is doubtful in the measured radius and in the disks, each once."""
+    return list(dict.fromkeys([*doubts, *table.notes]))
 
 
 def make(

@@ -54,14 +54,14 @@ class ClassifyFrames:
 
     def __init__(self, computation: Any, **kwargs: Any) -> None:
         self._computation = computation
-        self._made: tuple[diffraction.Classes, float, tuple[io.Axis, ...]] | None = None
+        self._made: tuple[diffraction.Classes, float, list[str], tuple[io.Axis, ...]] | None = None
 
     def execute_task(self, context: Symbolic.ComputationExecutorContext) -> None:
         """Compute; Stop and progress go through the context."""
         given = dict(context.parameters.parameter_map)
         data, axes = frame_items.frames_of(given["src"].xdata)
         mask = frame_items.good_pixels(given, data.shape[2:])
-        radius = frame_items.radius_of(data, given, mask, steps(context, 0.0, 0.1))
+        radius, doubts = frame_items.radius_of(data, given, mask, steps(context, 0.0, 0.1))
         found = diffraction.classify(
             data,
             radius,
@@ -72,17 +72,17 @@ class ClassifyFrames:
             seed=given["seed"],
             progress=steps(context, 0.1, 1.0),
         )
-        self._made = found, radius, axes
+        self._made = found, radius, list(dict.fromkeys([*doubts, *found.notes])), axes
 
     def commit(self) -> None:
         """Show what was computed."""
         if self._made is None:
             return
-        (found, radius, axes), self._made = self._made, None
+        (found, radius, notes, axes), self._made = self._made, None
         of, beam = (io.Axis("frame", len(found)), *axes[:2]), found.descan.reference
         detector = frame_items.centered(axes, (float(beam[0]), float(beam[1])))
         names = class_map.names(found)
-        entry = {"classes": {**described(found), "names": names, "radius_px": radius}}
+        entry = {"classes": {**described(found), "names": names, "radius_px": radius, "notes": notes}}
         n = f"{len(found)} class{'es' if len(found) != 1 else ''}"
         figures = f"{n}, disks of {frame_items.in_units(radius, axes)}"
         shown: dict[str, tuple[Any, str]] = {
@@ -95,7 +95,7 @@ class ClassifyFrames:
             "fractions": (linked_items.xdata_of(found.fractions, of, entry), "; ".join(names)),
             "labels": (linked_items.xdata_of(found.labels.astype(np.int32), axes[:2], entry), n),
         }
-        why = "\n".join([found.reason, *(f"Note: {note}" for note in found.notes)])
+        why = "\n".join([found.reason, *(f"Note: {note}" for note in notes)])
         for name, (xdata, words) in shown.items():
             linked_items.show(self._computation, name, xdata, words)
             frame_items.describe(self._computation, name, why)
