@@ -28,7 +28,7 @@ def components_of(
         found = unmix(coarse.total, n, mask=coarse.visits > 0, seed=seed)
         maps = np.nan_to_num(found.abundances)
         spectra = _spectra(found, fine, _by_block(maps, fine.pixels // coarse.pixels), seed)
-    except ParameterError as error:
+    except (ParameterError, np.linalg.LinAlgError) as error:  # there may be more to see after the next frames
         nothing = np.full((n, *coarse.visits.shape), np.nan)
         return OnlineComponents(np.full((n, fine.channels), np.nan), nothing, coarse.visits.copy(), f"{error}", made)
     size = np.abs(spectra).sum(axis=1)

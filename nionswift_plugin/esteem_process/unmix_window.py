@@ -76,6 +76,7 @@ class UnmixWindow(Declarative.WindowHandler):
         self._window, self._item, self._region, self._mask = document_controller, item, region, mask
         self._held = DataReferences([item] if mask is None else [item, mask])
         self._read: tuple[Any, tuple[io.Axis, ...]] | None = None
+        self._data_listener = item.data_changed_event.listen(self._data_changed)
         self._calls = UserInterfaceCalls(document_controller.event_loop)
         self._worker = NewestFirst(self._calls, "esteem-unmix-preview")
         self._cancel = threading.Event()
@@ -99,6 +100,7 @@ class UnmixWindow(Declarative.WindowHandler):
         """Stop the preview; Nion Swift calls this when the window closes."""
         for model in self._looked_at():
             model.on_value_changed = None
+        self._data_listener.close()
         self._calls.close()
         self._cancel.set()
         self._worker.close(WAIT_S)
@@ -111,20 +113,22 @@ class UnmixWindow(Declarative.WindowHandler):
         self._worker.drop()
         self._cancel = cancel = threading.Event()
         self.progress.value, self.is_running.value = 0, False
+        self.picture.value = NOTHING
         try:
             self._check_present()
             chosen = self._noise()
+            self._check_number()
             rows, columns = (self._item.data_shape or (0, 0))[:2]
             mask = spectra_items.mask_of({"region": self._region, "mask": self._mask}, (rows, columns))
         except EsteemError as error:
             self.message.value = f"Error: {error}"
             return
-        xdata, components = self._item.xdata, self.components.value or 0
+        xdata, components, read = self._item.xdata, self.components.value or 0, self._read
 
         def work() -> unmix_preview.Preview:
-            if self._read is None:
-                self._read = spectra_items.spectra_of(xdata)
-            data, axes = self._read
+            data, axes = known = read or spectra_items.spectra_of(xdata)
+            if not cancel.is_set():  # else the data may be others by now
+                self._read = known
             return unmix_preview.preview(
                 data, axes[2], components=components, mask=mask, progress=self._progressed, cancel=cancel, **chosen
             )
@@ -142,8 +146,7 @@ class UnmixWindow(Declarative.WindowHandler):
         try:
             self._check_present()
             chosen = self._noise()
-            if self.components.value is None:
-                raise ParameterError("the number of components must be a whole number; 0: find out")
+            self._check_number()
         except EsteemError as error:
             self.message.value = f"Error: {error}"
             return
@@ -186,6 +189,18 @@ class UnmixWindow(Declarative.WindowHandler):
             "readout_sigma": self.readout_sigma.value,
             "seed": self.seed.value,
         }
+
+    def _check_number(self) -> None:
+        if self.components.value is None:
+            raise ParameterError("the number of components must be a whole number; 0: find out")
+
+    def _data_changed(self) -> None:
+        """Look again; Nion Swift calls this from any thread."""
+        self._calls.newest("data", self._look_anew)
+
+    def _look_anew(self) -> None:
+        self._read = None
+        self.look()
 
     def _progressed(self, done: float) -> None:
         self._calls.newest("progress", lambda: setattr(self.progress, "value", round(100 * done)))

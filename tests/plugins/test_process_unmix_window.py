@@ -144,6 +144,20 @@ def test_what_cannot_be_counted_is_told(app: Swift, opened: Any, data: np.ndarra
     assert looked(app, opened(data)).startswith(words)
 
 
+def test_the_preview_follows_the_data_and_no_picture_outlives_them(app: Swift, opened: Any) -> None:
+    shown = opened(counts())
+    assert looked(app, shown).startswith("2 components")
+    assert shown.picture.value is not unmix_window.NOTHING
+    shown.components.value = None
+    assert "whole number" in looked(app, shown)
+    assert shown.picture.value is unmix_window.NOTHING
+    shown.components.value = 0
+    assert looked(app, shown).startswith("2 components")
+    one = np.random.default_rng(1).poisson(np.broadcast_to(counts().mean(axis=(0, 1)), (*SHAPE, 50)))
+    app.model.data_items[0].set_data(one.astype(np.float32))
+    app.until(lambda: str(shown.message.value).startswith("1 component:"))
+
+
 def test_numbers_that_are_none_and_what_was_removed_are_told(app: Swift, opened: Any) -> None:
     shown = opened(counts())
     shown.gain.value = None
