@@ -80,6 +80,20 @@ def good_pixels(given: Mapping[str, Any], shape: tuple[int, ...]) -> NDArray[np.
     return takes_part(np.asarray(image.xdata.data))
 
 
+def typed_radius(given: Mapping[str, Any]) -> float | None:
+    """Return the radius of a disk in px as it was typed; None for that of the direct beam.
+
+    Raises
+    ------
+    ParameterError
+        If it is negative.
+    """
+    radius = float(given["radius"])
+    if not radius >= 0:
+        raise ParameterError(f"the radius of a disk is {radius:g} px; type it in px, or 0 for that of the direct beam")
+    return radius or None
+
+
 def radius_of(
     data: Any, given: Mapping[str, Any], mask: NDArray[np.bool_] | None, step: Step
 ) -> tuple[float, tuple[str, ...]]:
@@ -90,10 +104,8 @@ def radius_of(
     ParameterError
         If the radius is negative.
     """
-    radius = float(given["radius"])
-    if not radius >= 0:
-        raise ParameterError(f"the radius of a disk is {radius:g} px; type it in px, or 0 for that of the direct beam")
-    if radius > 0:
+    radius = typed_radius(given)
+    if radius is not None:
         return radius, ()
     beam = diffraction.find_descan(data, mask=mask, everywhere=False, progress=step)
     return beam.radius_px, beam.notes

@@ -30,7 +30,7 @@ here = Path(__file__).parent
 dataset = io.load(here / "{container}")
 frames = dataset.signals["frames"].data
 mask = {mask}
-radius = {radius}
+{radius}
 '''
 
 _CLASSIFY = """found = diffraction.classify(
@@ -68,7 +68,10 @@ result = {{name: getattr(found, name) for name in ("exx", "eyy", "exy", "rotatio
 """
 
 _MASK = 'np.asarray(dataset.signals["{name}"].data) > 0'
-_RADIUS = "diffraction.find_descan(frames, mask=mask, everywhere=False).radius_px"
+_RADIUS = """beam = diffraction.find_descan(frames, mask=mask, everywhere=False)
+for note in beam.notes:
+    print(note)
+radius = beam.radius_px"""
 
 
 def prepare(model: Any, computation: Any, path: Path) -> Callable[[], tuple[Path, Path]]:
@@ -136,7 +139,8 @@ def _words(given: Mapping[str, Any], signals: Mapping[str, io.Signal]) -> dict[s
     """Return what stands in the script for each parameter."""
     words = {name: repr(value) for name, value in given.items()}
     words |= {name: _MASK.format(name=name) if name in signals else "None" for name in ("mask", "reference")}
-    words["radius"] = repr(given["radius"]) if given["radius"] > 0 else _RADIUS
+    radius = frame_items.typed_radius(given)
+    words["radius"] = _RADIUS if radius is None else f"radius = {radius!r}"
     for name in ("classes", "binning"):
         words[name] = repr(given.get(name) or None)
     if "ellipse" in given:

@@ -69,6 +69,16 @@ def test_strain_relative_to_a_reference(app: Swift, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["component_sigma"][..., 1], made["eyy_sigma"].data)
 
 
+def test_what_is_doubtful_in_the_measured_radius_is_printed(
+    app: Swift, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, made = bragg_disks.make(app.model, app.add(xdata(np.minimum(crystal(), 20))))
+    app.model.recompute_all()
+    found = repeated(app, made["map"], tmp_path)
+    assert "saturated" in capsys.readouterr().out
+    np.testing.assert_array_equal(found["y"], made["table"].data[1])
+
+
 def test_disks_and_no_file_is_replaced(app: Swift, tmp_path: Path) -> None:
     _, made = bragg_disks.make(app.model, app.add(xdata(crystal())), radius=RADIUS, significance=5.0)
     app.model.recompute_all()

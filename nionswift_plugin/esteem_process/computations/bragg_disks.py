@@ -66,10 +66,10 @@ class BraggDisks:
             overlapping=given["overlapping"],
             progress=steps(context, 0.1, 1.0),
         )
+        notes = list(dict.fromkeys([*doubts, *table.notes]))
         if not len(table):
-            raise ParameterError(". ".join(["no disks were found; check radius and significance", *_notes(doubts, table)]))
-        found = {"radius_px": radius, "ellipse": given["ellipse"], "center": given["center"]}
-        found["notes"] = _notes(doubts, table)
+            raise ParameterError(". ".join(["no disks were found; check radius and significance", *notes]))
+        found = {"radius_px": radius, "ellipse": given["ellipse"], "center": given["center"], "notes": notes}
         self._made = table, found, axes
 
     def commit(self) -> None:
@@ -95,11 +95,6 @@ class BraggDisks:
         for name, (xdata, words) in shown.items():
             linked_items.show(self._computation, name, xdata, words)
             frame_items.describe(self._computation, name, text)
-
-
-def _notes(doubts: tuple[str, ...], table: diffraction.DiskTable) -> list[str]:
-    """Return what is doubtful in the measured radius and in the disks, each once."""
-    return list(dict.fromkeys([*doubts, *table.notes]))
 
 
 def make(
