@@ -349,7 +349,7 @@ def _notes(state: DiskState, columns: dict[str, NDArray[np.float32]], radius: fl
         usual = float(measured[known][order][np.searchsorted(share, share[-1] / 2)])
         if abs(usual - radius) > 0.07 * radius:
             notes.append(
-                f"the disks look as if their radius were {usual:.1f} px, not {radius:g} px; give that of the direct beam"
+                f"the disks look as if their radius were {usual:.1f} px, not {radius:g} px; give that of the beam"
             )
     failed = ~np.isfinite(columns["sigma_px"])
     if len(failed) >= 10 and failed.mean() > 0.2:
