@@ -17,7 +17,7 @@ STEP = 1.2
 """Ratio of radii that are tried one after the other."""
 
 ROUNDING = 1e-9
-"""Contrast, as a part of the brightest pixel, that may be what rounding leaves."""
+"""Part of sums and of the brightest pixel that may be what rounding leaves."""
 
 INSIDE_PX, OUTSIDE_PX = 1.2, 1.5
 """Distances from the edge within which a beam is as bright as in its middle, and beyond which none of it is left."""
@@ -34,6 +34,13 @@ def sums_around(image: NDArray[np.float64], weights: NDArray[np.float64], outsid
     n = len(weights) // 2
     padded = np.pad(image, n, mode=outside)  # type: ignore[call-overload]
     return np.asarray(signal.fftconvolve(padded, weights, mode="valid"))
+
+
+def largest_at(sums: NDArray[np.float64]) -> tuple[int, int]:
+    """Return the first pixel with the largest sum, of those that only rounding tells apart."""
+    most = sums.max()
+    y, x = np.unravel_index(int(np.argmax(sums >= most - ROUNDING * abs(most))), sums.shape)
+    return int(y), int(x)
 
 
 def first_radius(counts: Counts) -> float:
@@ -84,7 +91,7 @@ def radius_of_sum(counts: Counts, plane: NDArray[np.float64], radius: float) -> 
     disk = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1]) <= small
     smooth = sums_around(total[0] / np.maximum(covered[0], 1), disk.astype(float), "constant")
     smooth[np.hypot(y - middle[0], x - middle[1]) > radius] = 0
-    middle = np.array(np.unravel_index(int(smooth.argmax()), shape), np.float64)
+    middle = np.array(largest_at(smooth), np.float64)
     for _ in range(4):
         r = np.hypot(y - middle[0], x - middle[1])
         ring = np.minimum(np.rint(r).astype(np.int64), n + 1).ravel()

@@ -15,7 +15,7 @@ from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
 from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import Provenance, digest, record
-from esteemcore.diffraction.beam_radius import first_radius, radius_of_sum, sums_around
+from esteemcore.diffraction.beam_radius import first_radius, largest_at, radius_of_sum, sums_around
 from esteemcore.diffraction.counts import Counts
 from esteemcore.diffraction.data4d import spec_of
 from esteemcore.diffraction.look import half_widths
@@ -249,7 +249,7 @@ def _beam_in_mean(counts: Counts, radius: float) -> tuple[int, int]:
     far = np.hypot(*np.mgrid[-n : n + 1, -n : n + 1])
     disk, ring = (far <= radius).astype(float), ((far > 1.5 * radius) & (far <= 2 * radius)).astype(float)
     inner = sums_around(mean, disk / disk.sum(), "constant")
-    y0, x0 = np.unravel_index(int(inner.argmax()), inner.shape)
+    y0, x0 = largest_at(inner)
     outer = (np.pad(mean, n, mode="edge")[y0 : y0 + 2 * n + 1, x0 : x0 + 2 * n + 1] * ring).sum() / ring.sum()
     if inner[y0, x0] < LEAST_EXCESS * outer:
         raise CalibrationError(
@@ -257,7 +257,7 @@ def _beam_in_mean(counts: Counts, radius: float) -> tuple[int, int]:
             f"= ({y0}, {x0}), has {inner[y0, x0] / max(outer, 1e-9):.2f} times the counts of the ring round it; check "
             "radius_px and whether a beam stop covers the beam"
         )
-    return int(y0), int(x0)
+    return y0, x0
 
 
 def _opposite(counts: Counts, radius: float, y0: int, x0: int) -> list[str]:

@@ -224,6 +224,13 @@ def test_sums_round_pixels_are_those_of_a_direct_convolution(rng, outside, same)
         np.testing.assert_allclose(beam_radius.sums_around(image, weights, outside), expected, atol=1e-9)
 
 
+def test_of_equal_sums_the_first_is_the_largest_whatever_rounding_says() -> None:
+    sums = np.zeros((5, 7))
+    sums[[1, 3, 4], [4, 2, 6]] = 3.0, 3.0 + 1e-13, 2.9
+    assert beam_radius.largest_at(sums) == (1, 4)
+    assert beam_radius.largest_at(-np.ones((2, 2))) == (0, 0)
+
+
 def test_each_radius_that_is_tried_can_be_the_last(frames) -> None:
     asked: list[int] = []
 
