@@ -3,82 +3,25 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from live4d_bench import Bench, opened
 from nion.utils import Geometry
 
-from esteemcore import diffraction, fourd, io, scan, stream
+from esteemcore import io, scan, stream
 from esteemcore.errors import StreamError
-from nionswift_plugin.esteem_live4d import panel as live4d
 from nionswift_plugin.esteem_scan.acquisition_lock import LOCK
 from nionswift_plugin.esteem_scan.scan_plan import PATTERNS
 
 
-class Bench:
-    """The panel in a headless window."""
-
-    def __init__(self, microscope: Any, folder: Path) -> None:
-        self.microscope = microscope
-        self.window = microscope.context.document_controller
-        self.panel = live4d.LivePanel(self.window, "live", {})
-        self.handler: Any = self.panel.handler
-        self.plan = self.handler.plan
-        self.plan.rows.value = self.plan.columns.value = 16
-        self.plan.fov_nm.value = 0.8
-        self.handler.folder.value = str(folder)
-        self.settle()
-
-    def until(self, condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < deadline, f"it never happened; the panel says {self.handler.message.value!r}"
-            self.window.periodic()
-            time.sleep(0.01)
-        self.window.periodic()
-
-    def settle(self) -> None:
-        """Wait until nothing goes on any more."""
-        handler = self.handler
-        self.until(lambda: not (handler.is_busy or self.plan.is_busy or handler._redrawing.is_busy))
-        self.window.periodic()
-        self.until(lambda: not (self.plan.is_busy or handler._redrawing.is_busy))
-        self.until(lambda: handler._update is None or all(handler.images.item(n) for n in handler._update.images))
-
-    def acquire(self) -> str:
-        self.handler.acquire_button.on_clicked()
-        self.settle()
-        return str(self.handler.message.value)
-
-    def image(self, name: str) -> np.ndarray:
-        return np.asarray(self.handler.images.item(name).xdata.data)
-
-    @property
-    def path(self) -> Path:
-        return Path(self.handler.session.path)
-
-    def same_as_file(self, view: Any = None) -> None:
-        """Assert that the images are those that a script makes from the raw file."""
-        source = io.source(self.path)
-        geometry = fourd.Geometry(**source.dataset.geometry) if view is None else view.geometry
-        results = stream.run(fourd.live_reducers(geometry, source.spec.frame_shape), source.spec, source.chunks())
-        for name, image in fourd.live_images(results, geometry).items():
-            assert np.array_equal(self.image(name), image.data, equal_nan=True), name
-
-
 @pytest.fixture
 def bench(microscope: Any, tmp_path: Path) -> Iterator[Bench]:
-    microscope.camera.is_paced = False
-    made = Bench(microscope, tmp_path / "raw")
-    yield made
-    if not made.handler._is_closed:
-        made.panel.close()
-    assert LOCK.owner is None
-    assert microscope.instrument.is_blanked
+    with opened(microscope, tmp_path / "raw") as made:
+        yield made
 
 
 def test_acquire_shows_and_stores_the_same(bench: Bench) -> None:
@@ -456,43 +399,6 @@ def test_closing_the_panel_while_acquiring_is_safe(bench: Bench) -> None:
     assert LOCK.owner is None
     assert len(io.source(session.path)) == session.runner.status.acquired > 0
     bench.window.periodic()
-
-
-def test_bragg_disks_are_mapped_while_frames_arrive(bench: Bench, microscope: Any) -> None:
-    controls = {"ConvergenceAngle": 2e-3, "CameraPixelAngle": 0.25e-3, "SpecimenThickness": 20e-9}
-    for name, value in controls.items():
-        microscope.instrument.controls.set_value(name, value)
-    bench.settle()
-    bench.plan.dwell_us.value = 400.0
-    bench.settle()
-    bench.handler.bragg.value = True
-    bench.handler.bragg_significance_edit.editing_finished("6")
-    assert bench.acquire().startswith("Done"), bench.handler.message.value
-    source = io.source(bench.path)
-    geometry = fourd.Geometry(**source.dataset.geometry)
-    reducer = diffraction.BraggMap(geometry.disk_px, significance=6.0, oversampling=1)
-    found = stream.run({"bragg": reducer}, source.spec, source.chunks())["bragg"]
-    assert np.array_equal(bench.image("bragg"), found.vectors)
-    assert np.array_equal(bench.image("disks"), found.disks)
-    assert found.per_frame > 2
-    assert f"{found.per_frame:.3g} disks per frame" in bench.handler.status.value
-    item = bench.handler.images.item("bragg")
-    assert [axis.units for axis in item.dimensional_calibrations] == ["mrad", "mrad"]
-    beam = np.unravel_index(np.argmax(found.vectors), found.vectors.shape)  # most disks are direct beams
-    for axis, at in zip(item.dimensional_calibrations, beam, strict=True):
-        assert abs(axis.convert_to_calibrated_value(at)) <= 1e-9
-    assert item.metadata["esteem"]["provenance"]["function"] == "diffraction.BraggMap"
-    bench.handler.bragg.value = False
-    bench.handler.again_button.on_clicked()
-    bench.settle()
-    assert bench.handler.images.item("bragg") is None
-    bench.handler.bragg.value = True
-    bench.handler.geometry.semiangle_mrad.value = 0.2
-    files = sorted(bench.path.parent.iterdir())
-    message = bench.acquire()
-    assert "semi-angle of 0.2 mrad" in message
-    assert "1.5 px or more" in message
-    assert sorted(bench.path.parent.iterdir()) == files  # no empty file for a run that never began
 
 
 def test_a_file_gives_the_same_images(bench: Bench, microscope: Any) -> None:
