@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from esteemcore import fourd, io
 from esteemcore.errors import ParameterError
+from esteemcore.io.container import SUFFIXES
 
 _CALIBRATIONS = {
     "scan_step_nm": "distance of scan positions in nm",
@@ -101,8 +102,10 @@ def report_beside(out: Path, sources: Iterable[Path], held: str, *, overwrite: b
 
 
 def stem(path: Path) -> str:
-    """Return the name of a file or folder without its ending."""
-    return path.resolve().stem
+    """Return the name of a file or folder without its ending; what follows a dot in that of a plain folder is none."""
+    where = path.resolve()
+    plain = where.is_dir() and where.suffix.lower() not in (*SUFFIXES, ".zspy")
+    return where.name if plain else where.stem
 
 
 def add_scan(parser: argparse.ArgumentParser) -> None:

@@ -13,9 +13,11 @@ from typing import Any
 from esteemcore import io
 from esteemcore.errors import ParameterError, StreamError
 from esteemcore.io import durable
-from esteemcore.io.container import check_portable
+from esteemcore.io.container import SUFFIXES, check_portable
 
 FOLDER, ZIP = ".esteem", ".esteem.zip"
+ENDINGS = (*SUFFIXES, ".zip")
+"""Of all names that a container may have."""
 METADATA = "zarr.json"
 SAVING = 0.9
 """Part of the time that saving takes, where packing follows."""
@@ -82,6 +84,12 @@ def _put(packed: Path, path: Path) -> None:
 
 def _exists(path: Path) -> ParameterError:
     return ParameterError(f"{path.name} exists already and is not replaced; choose another name")
+
+
+def named(path: str | Path, *endings: str) -> Path:
+    """Return a path with one of some endings, the first one added unless there is one: 1.5 nA has none."""
+    where = Path(path)
+    return where if where.name.lower().endswith(endings) else where.with_name(where.name + endings[0])
 
 
 def is_inside_container(path: Path) -> bool:

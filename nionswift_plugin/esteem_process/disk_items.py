@@ -20,15 +20,31 @@ from nionswift_plugin.esteem_scan import binding
 ROWS = ("frame", "y", "x", "intensity", "sigma_px", "score", "background")
 """What each row of a data item holds; columns are disks."""
 
+BEAM = ("beam_y", "beam_x")
+"""Further rows, where a stop hides the direct beam and its place was found: where it is in the frame of each disk."""
+
+FIND = "friedel"
+"""What the core calls a beam whose place is found by symmetry."""
+FIND_WORDS = ("find", "find it", FIND)
+
 HEADER = ("scan_row", "scan_column", "y_px", "x_px", "electrons", "sigma_px", "score_sigma", "background_e_per_px")
 """First line of a file with a table."""
 
 
-def to_xdata(table: diffraction.DiskTable, entry: Mapping[str, Any]) -> DataAndMetadata.DataAndMetadata:
-    """Return a table of disks as an image with the rows `ROWS` and a column for each disk."""
-    rows = np.stack([np.asarray(getattr(table, name), np.float64) for name in ROWS])
+def to_xdata(
+    table: diffraction.DiskTable, entry: Mapping[str, Any], beam: NDArray[np.float64] | None = None
+) -> DataAndMetadata.DataAndMetadata:
+    """Return a table of disks as an image with the rows `ROWS` and a column for each disk.
+
+    The rows `BEAM` follow where ``beam`` (y, x, 2), the place of the direct beam behind a stop, is given.
+    """
+    rows = [np.asarray(getattr(table, name), np.float64) for name in ROWS]
+    names: tuple[str, ...] = ROWS
+    if beam is not None:
+        rows += list(beam.reshape(-1, 2)[table.frame].T)
+        names = ROWS + BEAM
     return linked_items.xdata_of(
-        rows, (io.Axis("y", len(ROWS)), io.Axis("x", len(table))), {"rows": list(ROWS), **entry}
+        np.stack(rows), (io.Axis("y", len(names)), io.Axis("x", len(table))), {"rows": list(names), **entry}
     )
 
 
@@ -42,10 +58,29 @@ def from_xdata(xdata: DataAndMetadata.DataAndMetadata | None) -> diffraction.Dis
     """
     if xdata is None:
         raise ParameterError("there are no disks yet; find them with Bragg Disks... first")
-    if tuple(xdata.metadata.get(binding.KEY, {}).get("rows", ())) != ROWS or xdata.data_shape[0] != len(ROWS):
+    names = tuple(xdata.metadata.get(binding.KEY, {}).get("rows", ()))
+    if names not in (ROWS, ROWS + BEAM) or xdata.data_shape[0] != len(names):
         raise ParameterError("this is no table of disks; take the one that Bragg Disks... makes")
-    rows = dict(zip(ROWS, np.asarray(xdata.data), strict=True))
+    rows = dict(zip(ROWS, np.asarray(xdata.data), strict=False))
     return diffraction.DiskTable(rows.pop("frame").astype(np.int64), **rows)
+
+
+def beam_of(
+    xdata: DataAndMetadata.DataAndMetadata, scan_shape: tuple[int, int]
+) -> tuple[float, float] | NDArray[np.float64] | None:
+    """Return where a stop hides the direct beam of a table's frames: (row, column), (y, x, 2), or None for no stop.
+
+    Of a frame without a disk nothing is known, and nothing needed: there it is the mean of the others.
+    """
+    known = xdata.metadata[binding.KEY]
+    if tuple(known["rows"]) == ROWS:
+        place = place_of(known["disks"]["center"])
+        return None if isinstance(place, str) else place
+    data = np.asarray(xdata.data)
+    found = data[len(ROWS) :].T
+    beam = np.tile(found.mean(axis=0), (scan_shape[0] * scan_shape[1], 1))
+    beam[data[0].astype(np.int64)] = found
+    return beam.reshape(*scan_shape, 2)
 
 
 def write_csv(path: Path, table: diffraction.DiskTable, scan_shape: tuple[int, int]) -> None:
@@ -65,15 +100,17 @@ def write_csv(path: Path, table: diffraction.DiskTable, scan_shape: tuple[int, i
     )
 
 
-def place_of(words: str) -> tuple[float, float] | None:
-    """Return the place (row, column) in px that was typed, None if nothing was.
+def place_of(words: str) -> tuple[float, float] | str | None:
+    """Return the place (row, column) in px that was typed, `FIND` if it is to be found, None if nothing was.
 
     Raises
     ------
     ParameterError
         If it is none.
     """
-    return _two(words, "a place on the detector", "row and column in px, as in 63.5 64")
+    if str(words).strip().casefold() in FIND_WORDS:
+        return FIND
+    return _two(words, "a place on the detector", "row and column in px, as in 63.5 64, or: find")
 
 
 def distortion_of(words: str) -> NDArray[np.float64] | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from esteemcore import io
 from esteemcore.errors import ParameterError
-from nionswift_plugin.esteem_process import disk_items, frame_items
+from nionswift_plugin.esteem_process import beam_items, container_files, disk_items, frame_items
 from nionswift_plugin.esteem_process.computations import bragg_disks, classify_frames, strain_map
 from nionswift_plugin.esteem_process.unmix_script import inputs_of
 
@@ -34,7 +34,7 @@ mask = {mask}
 '''
 
 _CLASSIFY = """found = diffraction.classify(
-    frames, radius, {classes}, binning={binning}, mask=mask, second_way={second_way}, seed={seed}
+    frames, radius, {classes}, binning={binning}, mask=mask, second_way={second_way}, seed={seed}, center={center}
 )
 print(found.reason)
 for note in found.notes:
@@ -43,11 +43,12 @@ result = {{name: getattr(found, name) for name in ("labels", "confidence", "patt
 """
 
 _DISKS = """distortion = {distortion}
+center = {beam}
 disks = diffraction.find_disks(
     frames,
     radius,
     significance={significance},
-    center={center},
+    center=center,
     mask=mask,
     distortion=distortion,
     overlapping={overlapping},
@@ -60,7 +61,7 @@ result = {{name: getattr(disks, name) for name in ("frame", "y", "x", "intensity
 
 _STRAIN = """reference = {reference}
 found = diffraction.strain(
-    disks, frames.shape[:2], reference, distortion=distortion, center={center}, least_disks={least_disks}
+    disks, frames.shape[:2], reference, distortion=distortion, center=center, least_disks={least_disks}
 )
 for note in found.notes:
     print(note)
@@ -68,6 +69,9 @@ result = {{name: getattr(found, name) for name in ("exx", "eyy", "exy", "rotatio
 """
 
 _MASK = 'np.asarray(dataset.signals["{name}"].data) > 0'
+_FIND = """diffraction.find_descan(frames, radius, mask=mask, center="friedel")
+for note in center.notes:
+    print(note)"""
 _RADIUS = """beam = diffraction.find_descan(frames, mask=mask, everywhere=False)
 for note in beam.notes:
     print(note)
@@ -96,7 +100,8 @@ def prepare(model: Any, computation: Any, path: Path) -> Callable[[], tuple[Path
     ParameterError
         If there is something already, or the inputs are gone.
     """
-    script, container = path.with_suffix(".py"), path.with_suffix(".esteem")
+    script = container_files.named(path, ".py")
+    container = script.with_suffix(container_files.FOLDER)
     for there in (script, container):
         if there.exists():
             raise ParameterError(f"{there} exists already; choose another name")
@@ -139,12 +144,13 @@ def _words(given: Mapping[str, Any], signals: Mapping[str, io.Signal]) -> dict[s
     """Return what stands in the script for each parameter."""
     words = {name: repr(value) for name, value in given.items()}
     words |= {name: _MASK.format(name=name) if name in signals else "None" for name in ("mask", "reference")}
-    radius = frame_items.typed_radius(given)
+    radius = beam_items.typed_radius(given)
     words["radius"] = _RADIUS if radius is None else f"radius = {radius!r}"
+    center = beam_items.typed_center(given)
+    words |= {"center": repr(center), "beam": _FIND if center == disk_items.FIND else repr(center)}
     for name in ("classes", "binning"):
         words[name] = repr(given.get(name) or None)
     if "ellipse" in given:
         ellipse = disk_items.ellipse_of(given["ellipse"])
         words["distortion"] = "None" if ellipse is None else f"ellipse_matrix{ellipse!r}"
-        words["center"] = repr(disk_items.place_of(given["center"]))
     return words

@@ -83,6 +83,46 @@ def make(
     return computation, made
 
 
+def make_of(
+    document_model: Any,
+    kind: type[Any],
+    processing_id: str,
+    parameters: Parameters,
+    titles: Mapping[str, str],
+    source: tuple[DataItem.DataItem, str],
+    chosen: Mapping[str, Any],
+    beside: Inputs | None = None,
+) -> tuple[Symbolic.Computation, dict[str, DataItem.DataItem]]:
+    """Return a new computation on one data item, its input ``src``, and what it will fill.
+
+    Parameters
+    ----------
+    document_model
+        Nion's.
+    kind : type
+        The computation; it has a ``label``.
+    processing_id : str
+    parameters : mapping
+        Type, usual value and label of each.
+    titles : mapping of str to str
+        Of the new data items, by the names of the outputs; what the data item is called follows.
+    source : (DataItem, str)
+        The data item and its label.
+    chosen : mapping
+        Values of parameters that differ from the usual ones.
+    beside : mapping, optional
+        Further inputs, such as a mask, with their labels.
+    """
+    return make(
+        document_model,
+        processing_id,
+        kind.label,
+        {"src": source, **(beside or {})},
+        {name: (of, chosen.get(name, value), label) for name, (of, value, label) in parameters.items()},
+        {name: f"{title} of {source[0].title}" for name, title in titles.items()},
+    )
+
+
 def xdata_of(
     data: Any, axes: Sequence[io.Axis], entry: Mapping[str, Any], unit: str = "", scale: float = 1.0
 ) -> DataAndMetadata.DataAndMetadata:

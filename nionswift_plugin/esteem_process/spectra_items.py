@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from nion.data import DataAndMetadata
-from nion.swift.model import DataItem, Symbolic
+from nion.swift.model import Symbolic
 from numpy.typing import NDArray
 
 from esteemcore import io
@@ -85,43 +85,3 @@ def steps(context: Symbolic.ComputationExecutorContext, start: float = 0.0, stop
 
     context.sync_execution()
     return step
-
-
-def make(
-    document_model: Any,
-    kind: type[Any],
-    processing_id: str,
-    parameters: linked_items.Parameters,
-    titles: Mapping[str, str],
-    item: DataItem.DataItem,
-    chosen: Mapping[str, Any],
-    beside: linked_items.Inputs | None = None,
-) -> tuple[Symbolic.Computation, dict[str, DataItem.DataItem]]:
-    """Return a new computation on a spectrum image, and what it will fill.
-
-    Parameters
-    ----------
-    document_model
-        Nion's.
-    kind : type
-        The computation; it has a ``label``.
-    processing_id : str
-    parameters : mapping
-        Type, value and label of each.
-    titles : mapping of str to str
-        Of the new data items, by the names of the outputs.
-    item : DataItem
-        The spectrum image.
-    chosen : mapping
-        Values of parameters that differ from the usual ones.
-    beside : mapping, optional
-        Further inputs, such as a mask, with their labels.
-    """
-    return linked_items.make(
-        document_model,
-        processing_id,
-        kind.label,
-        {"src": (item, "Spectra"), **(beside or {})},
-        {name: (of, chosen.get(name, value), label) for name, (of, value, label) in parameters.items()},
-        {name: f"{title} of {item.title}" for name, title in titles.items()},
-    )

@@ -85,9 +85,8 @@ class StoreWindow(Declarative.WindowHandler):
             "Compress to Container", self.path.value, FILTER, FILTER.split(";;")[0]
         )
         if path:
-            if not Path(path).suffix:
-                path += container_files.FOLDER if "folder" in selected else container_files.ZIP
-            self.path.value = path
+            first = container_files.FOLDER if "folder" in selected else container_files.ZIP
+            self.path.value = str(container_files.named(path, first, *container_files.ENDINGS))
 
     def store_clicked(self, widget: Any) -> None:
         """Begin."""

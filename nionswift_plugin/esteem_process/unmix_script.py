@@ -11,7 +11,7 @@ import numpy as np
 from esteemcore import io
 from esteemcore.errors import ParameterError
 from esteemcore.events import SparseSI
-from nionswift_plugin.esteem_process import linked_items, spectra_items
+from nionswift_plugin.esteem_process import container_files, linked_items, spectra_items
 
 CHOSEN = ("method", "seed", "noise", "gain", "readout_sigma")
 """Parameters that go into the call as they are."""
@@ -83,8 +83,8 @@ def save(path: Path, title: str, given: Mapping[str, Any]) -> tuple[Path, Path]:
     ParameterError
         If there is something already, or the inputs are no spectrum image and mask of it.
     """
-    path = path.with_suffix(".py")
-    container = path.with_suffix(".esteem")
+    path = container_files.named(path, ".py")
+    container = path.with_suffix(container_files.FOLDER)
     for there in (path, container):
         if there.exists():
             raise ParameterError(f"{there} exists already; choose another name")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from esteemcore import cli, io
+from esteemcore.cli.options import stem
 from esteemcore.events import SparseSI
 from esteemcore.io.compare import compare
 
@@ -179,3 +180,10 @@ def test_errors_are_one_line(container, tmp_path, capsys, monkeypatch, arguments
     assert message in text
     assert text.count("\n") == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["plain.esteem"]
+
+
+def test_a_dot_in_the_name_of_a_plain_folder_begins_no_ending(tmp_path) -> None:
+    for name in ("Scan 1.5 nA", "Scan 1.5 nA.esteem"):
+        (tmp_path / name).mkdir()
+        assert stem(tmp_path / name) == "Scan 1.5 nA"
+    assert stem(tmp_path / "Scan 1.5 nA.dm4") == "Scan 1.5 nA"

@@ -25,6 +25,8 @@ from nionswift_plugin.esteem_scan.scan_plan import ScanPlan
 
 sys.path.insert(0, str(Path(__file__).parent))  # for what several test modules share
 
+from process_swift import Swift, in_memory
+
 
 class ScatterChannel(Acquisition.DataChannel):
     """Put what comes in time order to its scan positions; one frame of a series after the other."""
@@ -197,3 +199,17 @@ def shared_microscope(swift: Any, tmp_path_factory: pytest.TempPathFactory) -> I
     """One simulator for all tests of a module, which set it back themselves: a start takes seconds."""
     with running(tmp_path_factory.mktemp("microscope")) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def window(swift: Any) -> Iterator[Swift]:
+    """One window with a project in memory for all tests of a module."""
+    with in_memory() as made:
+        yield made
+
+
+@pytest.fixture
+def app(window: Swift) -> Iterator[Swift]:
+    """Return the window of a module's tests, empty again."""
+    yield window
+    window.clear()

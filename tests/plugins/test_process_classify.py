@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +11,20 @@ import pytest
 from nion.data import Calibration, DataAndMetadata
 from nion.ui import CanvasItem
 from process_frames import grains, xdata
-from process_swift import Swift, in_files, in_memory
+from process_swift import Swift, in_files
 
-from esteemcore import diffraction
+from esteemcore import diffraction, io
 from esteemcore.cli.classify_page import palette
+from esteemcore.errors import ParameterError
+from nionswift_plugin.esteem_process import beam_items, disk_items, frame_items
 from nionswift_plugin.esteem_process.commands import classify_frames as command
-from nionswift_plugin.esteem_process.computations import classify_frames
+from nionswift_plugin.esteem_process.computations import bragg_disks, classify_frames
 from nionswift_plugin.esteem_scan import binding
 
 
 @pytest.fixture(scope="module")
 def frames() -> np.ndarray:
     return grains()
-
-
-@pytest.fixture(scope="module")
-def window(swift: Any) -> Iterator[Swift]:
-    with in_memory() as made:
-        yield made
-
-
-@pytest.fixture
-def app(window: Swift) -> Iterator[Swift]:
-    """Return the window of all tests, empty again."""
-    yield window
-    window.clear()
 
 
 def test_the_results_are_those_of_the_core_with_calibrated_axes(app: Swift, frames: np.ndarray) -> None:
@@ -125,6 +113,25 @@ def test_the_radius_is_that_of_the_geometry_if_it_is_known(app: Swift, frames: n
     assert radius.label == "Radius of a disk (px of 0.5 mrad; 0: that of the beam)"
 
 
+def test_pixels_that_are_not_square_make_ellipses_of_disks(app: Swift, frames: np.ndarray) -> None:
+    """As in the live panel: half axes are semi-angle over pixel size, (row, column)."""
+    taken = xdata(frames)
+    taken._set_dimensional_calibrations([*taken.dimensional_calibrations[:3], Calibration.Calibration(0, 0.4, "mrad")])
+    taken._set_metadata({binding.KEY: {"container": {"geometry": {"semiangle_mrad": 1.6}}}})
+    item = app.add(taken)
+    made = classify_frames.make(app.model, item)[0], bragg_disks.make(app.model, item)[0]
+    classify, find = ({variable.name: variable for variable in each.variables} for each in made)
+    axes = np.array([1.6 / 0.5, 1.6 / 0.4])
+    for each in (classify, find):
+        assert each["radius"].value == pytest.approx(np.sqrt(axes.prod()))
+        assert each["radius"].label == "Radius of a disk (px of 0.5 x 0.4 mrad; 0: that of the beam)"
+    matrix = disk_items.distortion_of(find["ellipse"].value)
+    np.testing.assert_allclose(find["radius"].value * np.linalg.svd(matrix)[1], np.sort(axes)[::-1], rtol=1e-5)
+    np.testing.assert_allclose(matrix @ [1, 0], [axes[0] / find["radius"].value, 0], rtol=1e-5, atol=1e-12)
+    known = [io.Axis("ky", 48, 0.5, unit="mrad"), io.Axis("kx", 48, 0.4, unit="mrad")]
+    assert beam_items.in_units(find["radius"].value, tuple(known)) == "3.58 px = 1.6 mrad"
+
+
 def test_frames_in_a_file_and_bad_pixels(swift: Any, tmp_path: Path, frames: np.ndarray) -> None:
     bad = np.ones((48, 48), np.uint8)
     bad[5:9, 40:44] = 0
@@ -175,6 +182,36 @@ def test_what_cannot_be_classified_is_told(app: Swift, frames: np.ndarray, chang
     app.model.recompute_all()
     assert words in computation.error_text
     assert made["map"].xdata is None
+
+
+@pytest.mark.parametrize(
+    ("units", "scan_unit", "words"),
+    [("nm", "nm", "is an image of the scan"), ("", "", "cannot be told"), ("mrad", "nm", ""), ("", "nm", "")],
+)
+def test_an_image_of_the_scan_is_no_mask_of_the_detector(app: Swift, units: str, scan_unit: str, words: str) -> None:
+    """Also where both have as many pixels."""
+    scan, detector = (Calibration.Calibration(0, 1, unit) for unit in (scan_unit, scan_unit and "mrad"))
+    square = DataAndMetadata.new_data_and_metadata(
+        np.ones((24, 24, 24, 24), np.uint8),
+        dimensional_calibrations=[scan, scan, detector, detector],
+        data_descriptor=DataAndMetadata.DataDescriptor(False, 2, 2),
+    )
+    own = [Calibration.Calibration(0, 1, units)] * 2
+    image = app.add(DataAndMetadata.new_data_and_metadata(np.eye(24), dimensional_calibrations=own), "Map")
+    item = app.add(square)
+    app.select(item, image)
+    command.COMMAND.action(app.window)
+    if not words:
+        assert not app.told
+        assert image in app.model.computations[0].direct_input_items
+        return
+    assert words in app.told[-1]
+    assert "'Map'" in app.told[-1]
+    assert not app.model.computations
+    if units:  # given to the computation in another way
+        given = {"mask": image, "src": item}
+        with pytest.raises(ParameterError, match="is an image of the scan"):
+            frame_items.good_pixels(given, (24, 24))
 
 
 def test_the_command_takes_4d_data_only(app: Swift, frames: np.ndarray) -> None:

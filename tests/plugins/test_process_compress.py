@@ -97,9 +97,9 @@ def test_choosing_a_file(app: Swift, tmp_path: Path, monkeypatch: pytest.MonkeyP
     store = opened(app, app.add(spectra()))
     assert store.path.value.endswith("Specimen A EELS 1.esteem.zip")
     folder = store_window.FILTER.split(";;")[1]
-    answers = iter([(str(tmp_path / "a"), folder, ""), (str(tmp_path / "b"), "", ""), ("", "", "")])
+    answers = iter([(str(tmp_path / "a"), folder, ""), (str(tmp_path / "1.5 nA"), "", ""), ("", "", "")])
     monkeypatch.setattr(app.window, "get_save_file_path", lambda *a: next(answers))
-    for expected in ("a.esteem", "b.esteem.zip", "b.esteem.zip"):
+    for expected in ("a.esteem", "1.5 nA.esteem.zip", "1.5 nA.esteem.zip"):
         store.choose_button.on_clicked()
         assert store.path.value == str(tmp_path / expected)
     store.close_window()

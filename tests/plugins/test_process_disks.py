@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 from nion.data import Calibration, DataAndMetadata
 from process_frames import RADIUS, grains, xdata
-from process_swift import Swift, in_memory
+from process_swift import Swift
 
 from esteemcore import diffraction
 from esteemcore.diffraction.disks import Disks
@@ -21,19 +20,6 @@ from nionswift_plugin.esteem_process.computations import bragg_disks
 from nionswift_plugin.esteem_scan import binding
 
 SCAN = (6, 6)
-
-
-@pytest.fixture(scope="module")
-def window(swift: Any) -> Iterator[Swift]:
-    with in_memory() as made:
-        yield made
-
-
-@pytest.fixture
-def app(window: Swift) -> Iterator[Swift]:
-    """Return the window of all tests, empty again."""
-    yield window
-    window.clear()
 
 
 @pytest.fixture(scope="module")

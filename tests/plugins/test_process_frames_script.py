@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import runpy
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +11,19 @@ import pytest
 from nion.data import DataAndMetadata
 from nion.swift.model import Graphics
 from process_frames import RADIUS, crystal, grains, xdata
-from process_swift import Swift, in_memory
+from process_swift import Swift
 
 from nionswift_plugin.esteem_process.commands import frames_script as command
+from nionswift_plugin.esteem_process.commands import save_disks
 from nionswift_plugin.esteem_process.computations import bragg_disks, classify_frames, strain_map
 
 
-@pytest.fixture(scope="module")
-def window(swift: Any) -> Iterator[Swift]:
-    with in_memory() as made:
-        yield made
-
-
 @pytest.fixture
-def app(window: Swift, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Swift]:
-    """Return the window of all tests, empty again, in which the user chooses a file."""
+def app(app: Swift, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Swift:
+    """Return the window of all tests, in which the user chooses a file."""
     chosen = str(tmp_path / "again.py"), "", ""
-    monkeypatch.setattr(window.window, "get_save_file_path", lambda *args: chosen, raising=False)
-    yield window
-    window.clear()
+    monkeypatch.setattr(app.window, "get_save_file_path", lambda *args: chosen, raising=False)
+    return app
 
 
 def repeated(app: Swift, item: Any, folder: Path) -> Any:
@@ -77,6 +70,21 @@ def test_what_is_doubtful_in_the_measured_radius_is_printed(
     found = repeated(app, made["map"], tmp_path)
     assert "saturated" in capsys.readouterr().out
     np.testing.assert_array_equal(found["y"], made["table"].data[1])
+
+
+def test_a_dot_in_a_name_begins_no_ending(app: Swift, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, made = bragg_disks.make(app.model, app.add(xdata(crystal())), radius=RADIUS)
+    app.model.recompute_all()
+    app.select(made["map"])
+    for name in ("Scan 1.5 nA", "Scan 1.7 nA.PY"):
+        path = str(tmp_path / name)
+        monkeypatch.setattr(app.window, "get_save_file_path", lambda *args, path=path: (path, "", ""))
+        app.told.clear()
+        command.COMMAND.action(app.window)
+        app.until(lambda: app.told)
+    save_disks.COMMAND.action(app.window)
+    expected = {f"Scan 1.5 nA.{end}" for end in ("py", "esteem")} | {f"Scan 1.7 nA.{end}" for end in ("PY", "esteem")}
+    assert {path.name for path in tmp_path.iterdir()} == expected | {"Scan 1.7 nA.PY.csv"}
 
 
 def test_disks_and_no_file_is_replaced(app: Swift, tmp_path: Path) -> None:

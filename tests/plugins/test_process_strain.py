@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from nion.data import Calibration
 from nion.swift.model import ColorMaps, DataItem, Graphics
 from process_frames import RADIUS, crystal, grains, xdata
-from process_swift import Swift, in_memory
+from process_swift import Swift
 
 from esteemcore import diffraction, io
 from nionswift_plugin.esteem_process import color_maps, disk_items, linked_items
@@ -20,19 +19,6 @@ from nionswift_plugin.esteem_scan import binding
 
 SCAN = (6, 8)
 STRETCHED = 0.02
-
-
-@pytest.fixture(scope="module")
-def window(swift: Any) -> Iterator[Swift]:
-    with in_memory() as made:
-        yield made
-
-
-@pytest.fixture
-def app(window: Swift) -> Iterator[Swift]:
-    """Return the window of all tests, empty again."""
-    yield window
-    window.clear()
 
 
 def disks(seed: int = 0) -> diffraction.DiskTable:

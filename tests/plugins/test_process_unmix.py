@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +10,12 @@ import h5py
 import numpy as np
 import pytest
 from nion.data import Calibration, DataAndMetadata
-from process_swift import Swift, in_files, in_memory
+from process_swift import Swift, in_files
 
 from esteemcore import spectral
 from nionswift_plugin.esteem_process.commands import unmix_image as command
 from nionswift_plugin.esteem_process.computations import unmix_image
 from nionswift_plugin.esteem_scan import binding
-
-
-@pytest.fixture(scope="module")
-def window(swift: Any) -> Iterator[Swift]:
-    with in_memory() as made:
-        yield made
-
-
-@pytest.fixture
-def app(window: Swift) -> Iterator[Swift]:
-    """Return the window of all tests, empty again."""
-    yield window
-    window.clear()
 
 
 def counts(seed: int = 0) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import runpy
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from nion.data import Calibration, DataAndMetadata
 from nion.swift.model import Graphics
-from process_swift import Swift, in_memory
+from process_swift import Swift
 
 from esteemcore import spectral
 from esteemcore.events import SparseSI
@@ -22,19 +21,6 @@ from nionswift_plugin.esteem_process.computations import unmix_image
 from nionswift_plugin.esteem_scan import binding
 
 SHAPE = (14, 16)
-
-
-@pytest.fixture(scope="module")
-def window(swift: Any) -> Iterator[Swift]:
-    with in_memory() as made:
-        yield made
-
-
-@pytest.fixture
-def app(window: Swift) -> Iterator[Swift]:
-    """Return the window of all tests, empty again."""
-    yield window
-    window.clear()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from nion.data import Calibration, DataAndMetadata
 from nion.swift.model import Graphics
-from process_swift import Swift, in_memory
+from process_swift import Swift
 
 from esteemcore import spectral
 from nionswift_plugin.esteem_process import unmix_window
@@ -18,19 +18,6 @@ from nionswift_plugin.esteem_process.commands import unmix_image as command
 from nionswift_plugin.esteem_scan import binding
 
 SHAPE = (14, 16)
-
-
-@pytest.fixture(scope="module")
-def window(swift: Any) -> Iterator[Swift]:
-    with in_memory() as made:
-        yield made
-
-
-@pytest.fixture
-def app(window: Swift) -> Iterator[Swift]:
-    """Return the window of all tests, empty again."""
-    yield window
-    window.clear()
 
 
 def counts(size: float = 8.0) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any
 
 from nion.swift import ComputationPanel
 
+from esteemcore.errors import EsteemError
 from nionswift_plugin.esteem_process import frame_items, notices
 from nionswift_plugin.esteem_process.computations import classify_frames
 from nionswift_plugin.esteem_scan.menu import Command
@@ -18,11 +19,12 @@ SHOWN = ("fractions", "patterns", "confidence", "picked", "map")
 
 def _classify(window: Any) -> None:
     model = window.document_model
-    found = frame_items.selected(window)
-    if found is None:
-        notices.tell(TITLE, frame_items.SELECT)
+    try:
+        frames, mask = frame_items.selected(window)
+    except EsteemError as error:
+        notices.tell(TITLE, f"{error}")
         return
-    _, made = classify_frames.make(model, found[0], mask=found[1])
+    _, made = classify_frames.make(model, frames, mask=mask)
     for name in SHOWN:
         window.show_display_item(model.get_display_item_for_data_item(made[name]))
     ComputationPanel.EditComputationDialog(window, made["map"]).show()

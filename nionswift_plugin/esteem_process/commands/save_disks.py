@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from esteemcore.errors import EsteemError
-from nionswift_plugin.esteem_process import disk_items, frame_items, notices
+from nionswift_plugin.esteem_process import container_files, disk_items, frame_items, notices
 from nionswift_plugin.esteem_process.computations import bragg_disks
 from nionswift_plugin.esteem_scan.menu import Command
 
@@ -24,13 +23,14 @@ def _save(window: Any) -> None:
     path, *_ = window.get_save_file_path(TITLE.rstrip("."), "", FILTER, FILTER)
     if not path:
         return
+    file = container_files.named(path, ".csv")
     try:
         disks = disk_items.from_xdata(table.xdata)
-        disk_items.write_csv(Path(path).with_suffix(".csv"), disks, number.data_shape)
+        disk_items.write_csv(file, disks, number.data_shape)
     except (EsteemError, OSError) as error:
         notices.tell(TITLE, f"{error}")
         return
-    notices.tell(TITLE, f"Wrote {len(disks):,} disks to {Path(path).with_suffix('.csv')}")
+    notices.tell(TITLE, f"Wrote {len(disks):,} disks to {file}")
 
 
 COMMAND = Command(TITLE, _save)

@@ -80,7 +80,7 @@ def make(
     document_model: Any, item: DataItem.DataItem, **chosen: Any
 ) -> tuple[Symbolic.Computation, dict[str, DataItem.DataItem]]:
     """Return a new computation on a spectrum image, and what it will fill."""
-    return spectra_items.make(document_model, BackgroundMap, ID, PARAMETERS, TITLES, item, chosen)
+    return linked_items.make_of(document_model, BackgroundMap, ID, PARAMETERS, TITLES, (item, "Spectra"), chosen)
 
 
 COMPUTATION = Computation(ID, BackgroundMap)

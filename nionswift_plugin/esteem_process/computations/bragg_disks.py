@@ -9,7 +9,7 @@ from nion.swift.model import DataItem, Symbolic
 
 from esteemcore import diffraction, io
 from esteemcore.errors import ParameterError
-from nionswift_plugin.esteem_process import disk_items, frame_items, linked_items
+from nionswift_plugin.esteem_process import beam_items, disk_items, frame_items, linked_items
 from nionswift_plugin.esteem_process.registry import Computation
 from nionswift_plugin.esteem_process.spectra_items import steps
 
@@ -20,7 +20,7 @@ PARAMETERS: dict[str, tuple[str, Any, str]] = {
     "significance": ("real", 4.0, "Least Significance (σ)"),
     "overlapping": ("boolean", False, "Tell overlapping disks apart (takes several times as long)"),
     "ellipse": ("string", "", "Ellipse (ratio and angle in degrees, as in 1.03 45)"),
-    "center": ("string", "", "Direct beam behind a stop (row and column in px)"),
+    "center": ("string", "", beam_items.CENTER),
 }
 """Type, value and label."""
 
@@ -47,20 +47,24 @@ class BraggDisks:
 
     def __init__(self, computation: Any, **kwargs: Any) -> None:
         self._computation = computation
-        self._made: tuple[diffraction.DiskTable, dict[str, Any], tuple[io.Axis, ...]] | None = None
+        self._made: tuple[diffraction.DiskTable, dict[str, Any], tuple[io.Axis, ...], Any] | None = None
 
     def execute_task(self, context: Symbolic.ComputationExecutorContext) -> None:
         """Compute; Stop and progress go through the context."""
         given = dict(context.parameters.parameter_map)
         data, axes = frame_items.frames_of(given["src"].xdata)
         mask = frame_items.good_pixels(given, data.shape[2:])
-        center, distortion = disk_items.place_of(given["center"]), disk_items.distortion_of(given["ellipse"])
-        radius, doubts = frame_items.radius_of(data, given, mask, steps(context, 0.0, 0.1))
+        center, distortion = beam_items.typed_center(given), disk_items.distortion_of(given["ellipse"])
+        radius, doubts = beam_items.radius_of(data, given, mask, steps(context, 0.0, 0.1))
+        beam: Any = center
+        if center == disk_items.FIND:
+            beam = diffraction.find_descan(data, radius, mask=mask, center=center, progress=steps(context, 0.0, 0.1))
+            doubts = (*doubts, *beam.notes)
         table = diffraction.find_disks(
             data,
             radius,
             significance=given["significance"],
-            center=center,
+            center=beam,
             mask=mask,
             distortion=distortion,
             overlapping=given["overlapping"],
@@ -70,26 +74,28 @@ class BraggDisks:
         if not len(table):
             raise ParameterError(". ".join(["no disks were found; check radius and significance", *notes]))
         found = {"radius_px": radius, "ellipse": given["ellipse"], "center": given["center"], "notes": notes}
-        self._made = table, found, axes
+        self._made = table, found, axes, beam.center if center == disk_items.FIND else None
 
     def commit(self) -> None:
         """Show what was computed."""
         if self._made is None:
             return
-        (table, found, axes), self._made = self._made, None
+        (table, found, axes, hidden), self._made = self._made, None
         scan, (ky, kx) = (axes[0].size, axes[1].size), (axes[2].size, axes[3].size)
-        center = disk_items.place_of(found["center"])
-        beam = table.brightest(scan[0] * scan[1]) if center is None else np.tile(center, (scan[0] * scan[1], 1))
+        place = beam_items.typed_center(found) if hidden is None else hidden
+        beam = table.brightest(scan[0] * scan[1])
+        if place is not None:
+            beam = np.broadcast_to(place, (*scan, 2)).reshape(-1, 2)
         vectors = diffraction.bragg_vector_map(table, (ky, kx), oversampling=OVERSAMPLING, origin=beam)
         made = {} if table.provenance is None else {"provenance": table.provenance.as_dict()}
         entry = {"disks": {**found, **made}}
         fine = frame_items.finer(axes, OVERSAMPLING)
         each = f"{len(table) / (scan[0] * scan[1]):.3g} per frame"
-        size = frame_items.in_units(found["radius_px"], axes)
+        size = beam_items.in_units(found["radius_px"], axes)
         shown = {
             "map": (linked_items.xdata_of(vectors, fine, entry, "disks"), f"disks of {size}"),
             "number": (linked_items.xdata_of(table.per_position(scan), axes[:2], entry, "disks"), each),
-            "table": (disk_items.to_xdata(table, entry), f"{len(table):,} disks"),
+            "table": (disk_items.to_xdata(table, entry, hidden), f"{len(table):,} disks"),
         }
         text = "\n".join([f"{len(table):,} disks, {each}.", *(f"Note: {note}" for note in found["notes"])])
         for name, (xdata, words) in shown.items():
@@ -104,7 +110,11 @@ def make(
 
     Pixels of the detector where the image ``mask`` is zero are left out.
     """
-    computation, made = frame_items.make(document_model, BraggDisks, ID, PARAMETERS, TITLES, item, chosen, mask)
+    parameters = beam_items.parameters_for(PARAMETERS, item)
+    beside = {"mask": (mask, "Good Pixels")}
+    computation, made = linked_items.make_of(
+        document_model, BraggDisks, ID, parameters, TITLES, (item, "Frames"), chosen, beside
+    )
     for channel in frame_items.channels(made["map"], document_model):
         channel.adjustments = frame_items.WEAK
     return computation, made

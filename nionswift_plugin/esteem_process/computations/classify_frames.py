@@ -9,7 +9,7 @@ from nion.swift.model import DataItem, Graphics, Symbolic
 
 from esteemcore import diffraction, io
 from esteemcore.cli.classify import described
-from nionswift_plugin.esteem_process import class_map, frame_items, linked_items
+from nionswift_plugin.esteem_process import beam_items, class_map, frame_items, linked_items
 from nionswift_plugin.esteem_process.computations import class_pattern
 from nionswift_plugin.esteem_process.registry import Computation
 from nionswift_plugin.esteem_process.spectra_items import steps
@@ -22,6 +22,7 @@ PARAMETERS: dict[str, tuple[str, Any, str]] = {
     "binning": ("integral", 0, "Bins (px; 0: from radius and dose)"),
     "second_way": ("boolean", False, "Check by Bragg disks (takes twice as long)"),
     "seed": ("integral", 0, "Seed"),
+    "center": ("string", "", beam_items.CENTER),
 }
 """Type, value and label."""
 
@@ -61,13 +62,14 @@ class ClassifyFrames:
         given = dict(context.parameters.parameter_map)
         data, axes = frame_items.frames_of(given["src"].xdata)
         mask = frame_items.good_pixels(given, data.shape[2:])
-        radius, doubts = frame_items.radius_of(data, given, mask, steps(context, 0.0, 0.1))
+        radius, doubts = beam_items.radius_of(data, given, mask, steps(context, 0.0, 0.1))
         found = diffraction.classify(
             data,
             radius,
             given["classes"] or None,
             binning=given["binning"] or None,
             mask=mask,
+            center=beam_items.typed_center(given),
             second_way=given["second_way"],
             seed=given["seed"],
             progress=steps(context, 0.1, 1.0),
@@ -84,7 +86,7 @@ class ClassifyFrames:
         names = class_map.names(found)
         entry = {"classes": {**described(found), "names": names, "radius_px": radius, "notes": notes}}
         n = f"{len(found)} class{'es' if len(found) != 1 else ''}"
-        figures = f"{n}, disks of {frame_items.in_units(radius, axes)}"
+        figures = f"{n}, disks of {beam_items.in_units(radius, axes)}"
         shown: dict[str, tuple[Any, str]] = {
             "map": (class_map.colored(found, axes, entry), figures),
             "confidence": (linked_items.xdata_of(found.confidence, axes[:2], entry), n),
@@ -112,7 +114,11 @@ def make(
 
     The point lies on the map. Pixels of the detector where the image ``mask`` is zero are left out.
     """
-    computation, made = frame_items.make(document_model, ClassifyFrames, ID, PARAMETERS, TITLES, item, chosen, mask)
+    parameters = beam_items.parameters_for(PARAMETERS, item)
+    beside = {"mask": (mask, "Good Pixels")}
+    computation, made = linked_items.make_of(
+        document_model, ClassifyFrames, ID, parameters, TITLES, (item, "Frames"), chosen, beside
+    )
     for channel in frame_items.channels(made["patterns"], document_model):
         channel.adjustments = frame_items.WEAK
     pick = Graphics.PointGraphic()

@@ -67,7 +67,7 @@ class StrainMap:
             shape,
             reference,
             distortion=disk_items.distortion_of(known["ellipse"]),
-            center=disk_items.place_of(known["center"]),
+            center=disk_items.beam_of(given["table"].xdata, shape),
             least_disks=given["least_disks"],
         )
         step(1.0)

@@ -158,7 +158,7 @@ def make(
     """
     beside = {"region": (region, "Inside"), "mask": (mask, "Mask")}
     titles = TITLES | SIGMA if chosen.get("uncertainty") or chosen.get("method") == "blu" else TITLES
-    return spectra_items.make(document_model, UnmixImage, ID, PARAMETERS, titles, item, chosen, beside)
+    return linked_items.make_of(document_model, UnmixImage, ID, PARAMETERS, titles, (item, "Spectra"), chosen, beside)
 
 
 COMPUTATION = Computation(ID, UnmixImage)
