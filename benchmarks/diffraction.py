@@ -1,8 +1,10 @@
 """Bragg disks and ellipse: what is found, how far off, against what the counts allow, and how fast.
 
-``python -m benchmarks.diffraction [--data FOLDER] [--scan N] [--json FILE]``. The sets are simulated here, with every
-disk known; six are made hard. With `--data` the sets (.npz) of a folder are measured as well, see its README. Peer,
-left out where it is not installed: LiberTEM-blobfinder, which does not search: it is given every true place to 1 px.
+``python -m benchmarks.diffraction [--data FOLDER] [--scan N] [--py4dstem PYTHON] [--json FILE]``. The sets are
+simulated here, with every disk known; six are made hard. With `--data` the sets (.npz) of a folder are measured as
+well, see its README. Peers, left out where they are not installed: LiberTEM-blobfinder, which does not search: it is
+given every true place to 1 px; py4DSTEM with sub-pixel places by multicorr, in the environment of the interpreter that
+``--py4dstem`` or ``ESTEEM_PY4DSTEM_PYTHON`` names, tuned to each set by its truth, see `py4dstem_peer`.
 
 ``recall`` is that at 0.1 false disks per frame, of disks of 40 electrons or more that lie whole on the detector;
 ``bound`` the root mean square of the Cramér-Rao bounds of their places when only background and height are unknown, and
@@ -20,6 +22,7 @@ import argparse
 import dataclasses
 import importlib.util
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,13 +31,16 @@ import numpy as np
 from scipy import stats
 from scipy.spatial import cKDTree
 
+from benchmarks import py4dstem_peer
 from benchmarks.timing import best, report
 from esteemcore import diffraction, events, simulate, stream
+from esteemcore.simulate.polycrystal import EDGE_PX
 
 LEAST_ELECTRONS = 40.0
 NEAR_PX = 2.5
 FALSE_PER_FRAME = 0.1
 SURE = 6.5
+TUNED_ON = 60
 
 HARD: dict[str, dict[str, Any]] = {
     "grains": {},
@@ -49,7 +55,7 @@ HARD: dict[str, dict[str, Any]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Set:
-    """Frames with their disks: position, row, column and electrons of each."""
+    """Frames with their disks: position, row, column and electrons of each; the probe in vacuum where it is known."""
 
     name: str
     data: np.ndarray
@@ -58,6 +64,7 @@ class Set:
     positions: np.ndarray
     bound: float | None
     ellipse: tuple[float, float] | None = None
+    probe: np.ndarray | None = None
 
 
 def simulated(name: str, scan: int, changes: dict[str, Any]) -> tuple[Set, simulate.Polycrystal]:
@@ -71,7 +78,10 @@ def simulated(name: str, scan: int, changes: dict[str, Any]) -> tuple[Set, simul
     disks = np.stack([truth.frame, truth.y, truth.x, truth.electrons], axis=1)
     positions = np.flatnonzero(share > 0.99)
     least = bound(truth, positions)
-    return Set(name, truth.frames(1), truth.radius_px, disks, positions, least, chosen["ellipse"]), truth
+    middle, flat = np.full(len(truth.y), 64.0), np.zeros_like(truth.inside)
+    vacuum = dataclasses.replace(truth, y=middle, x=middle, inside=flat)
+    probe = vacuum.disk(0, np.arange(128)[:, None], np.arange(128)[None, :])
+    return Set(name, truth.frames(1), truth.radius_px, disks, positions, least, chosen["ellipse"], probe), truth
 
 
 def bound(truth: simulate.Polycrystal, positions: np.ndarray) -> float:
@@ -198,32 +208,57 @@ PEERS: dict[str, tuple[str, Callable[[Set], np.ndarray]]] = {
 }
 
 
-def measure(case: Set) -> list[dict[str, Any]]:
+def py4dstem(python: str, case: Set) -> tuple[np.ndarray, float, str]:
+    """Return the disks of py4DSTEM at the setting that is best on some of the frames, CPU seconds, and its version."""
+    frames = case.data.reshape(-1, *case.data.shape[2:])
+    probe = case.probe
+    if probe is None:
+        y, x = (np.arange(n) - n / 2 for n in frames.shape[1:])
+        probe = np.clip(0.5 - (np.hypot(y[:, None], x[None, :]) - case.radius) / EDGE_PX, 0, 1)
+    some = case.positions[:: max(1, len(case.positions) // TUNED_ON)]
+    disks = case.disks[np.isin(case.disks[:, 0], some)]
+    disks[:, 0] = np.searchsorted(some, disks[:, 0])
+    part = dataclasses.replace(case, disks=disks, positions=np.arange(len(some)))
+    setting = py4dstem_peer.best_setting(
+        python, frames[some], probe, case.radius, lambda found: score(found, part), FALSE_PER_FRAME
+    )
+    found = py4dstem_peer.find(python, frames, probe, setting)
+    return found["disks"], found["cpu_s"], found["version"]
+
+
+def row(case: Set, label: str, found: np.ndarray, cpu: float, *, searched: bool = True) -> dict[str, Any]:
+    """Return a row of the table."""
+    recall, false, error = score(found, case)
+    frames = case.data.shape[0] * case.data.shape[1]
+    return {
+        "set": case.name,
+        "method": label,
+        "recall": f"{recall:.4f}" if searched else "",
+        "false/frame": f"{false:.3f}" if searched else "",
+        "error px": f"{error:.3f}",
+        "bound px": "" if case.bound is None else f"{case.bound:.3f}",
+        "over bound": "" if case.bound is None else f"{error / case.bound:.2f}",
+        "frames per CPU s": f"{frames / cpu:.0f}",
+    }
+
+
+def measure(case: Set, python: str) -> list[dict[str, Any]]:
     """Return the rows of one set."""
     methods = {"esteem, one pass": ours(1), "esteem, two passes": ours(2)}
     methods |= {k: f for k, (module, f) in PEERS.items() if importlib.util.find_spec(module) is not None}
     rows = []
-    frames = case.data.shape[0] * case.data.shape[1]
     for label, method in methods.items():
         kept: list[Any] = [None]
 
         def work(method=method, kept=kept) -> None:
             kept[0] = method(case)
 
-        cpu, _ = best(work, 2 if label.startswith("esteem") else 1)
-        recall, false, error = score(kept[0], case)
-        rows.append(
-            {
-                "set": case.name,
-                "method": label,
-                "recall": f"{recall:.4f}" if label.startswith("esteem") else "",
-                "false/frame": f"{false:.3f}" if label.startswith("esteem") else "",
-                "error px": f"{error:.3f}",
-                "bound px": "" if case.bound is None else f"{case.bound:.3f}",
-                "over bound": "" if case.bound is None else f"{error / case.bound:.2f}",
-                "frames per CPU s": f"{frames / cpu:.0f}",
-            }
-        )
+        mine = label.startswith("esteem")
+        cpu, _ = best(work, 2 if mine else 1)
+        rows.append(row(case, label, kept[0], cpu, searched=mine))
+    if python:
+        found, cpu, version = py4dstem(python, case)
+        rows.append(row(case, f"py4DSTEM {version}", found, cpu))
     return rows
 
 
@@ -325,15 +360,20 @@ def main() -> None:
     parser.add_argument(
         "--scan", type=int, default=20, help="positions along each side of the simulated scans (%(default)s)"
     )
+    parser.add_argument(
+        "--py4dstem", default=os.environ.get("ESTEEM_PY4DSTEM_PYTHON", ""), help="interpreter that has py4DSTEM"
+    )
     parser.add_argument("--json", type=Path, help="also write the rows of the disks to this file")
     arguments = parser.parse_args()
     for label, (module, _) in PEERS.items():
         if importlib.util.find_spec(module) is None:
             print(f"left out: {label} ({module} is not installed)")
+    if not arguments.py4dstem:
+        print("left out: py4DSTEM (ESTEEM_PY4DSTEM_PYTHON names no interpreter)")
     sets = [simulated(name, arguments.scan, changes)[0] for name, changes in HARD.items()]
     sets += stored(arguments.data) if arguments.data else []
     diffraction.find_disks(sets[0].data[:2], sets[0].radius)
-    report("diffraction", [row for case in sets for row in measure(case)], arguments.json)
+    report("diffraction", [line for case in sets for line in measure(case, arguments.py4dstem)], arguments.json)
     print()
     report("ellipse", [ellipse_row(case) for case in sets if case.ellipse is not None], None)
     print()

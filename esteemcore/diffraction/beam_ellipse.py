@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from esteemcore.diffraction.data4d import spec_of
+from esteemcore.diffraction.data4d import frame_at, spec_of
 from esteemcore.diffraction.look import EDGE_PX, electrons_per_height
 from esteemcore.diffraction.probe import brightest_rows
 from esteemcore.diffraction.table import DiskTable
@@ -213,12 +213,12 @@ def _pixels(
     assert disks.background is not None
     assert disks.tilt_y is not None
     assert disks.tilt_x is not None
-    columns, width = spec_of(data4d).scan_shape[1], math.ceil(radius + EDGE_PX)
+    width = math.ceil(radius + EDGE_PX)
     offset = np.arange(-width, width + 1)
     parts = []
     for row in rows:
         place = float(disks.y[row]), float(disks.x[row])
-        frame = np.asarray(data4d[divmod(int(disks.frame[row]), columns)])
+        frame = frame_at(data4d, int(disks.frame[row]))
         window = np.ix_(*(np.clip(round(c) + offset, 0, n - 1) for c, n in zip(place, frame.shape, strict=True)))
         v, u = np.meshgrid(*(round(c) + offset - c for c in place), indexing="ij")
         counts = np.asarray(frame[window], np.float64)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from esteemcore._core.errors import ParameterError
 from esteemcore.stream import Chunk, Spec
@@ -37,3 +38,9 @@ def pieces(data4d: Any) -> Iterator[Chunk]:
             block = np.asarray(data4d[y : y + rows, x : x + columns])
             index = (np.arange(y, y + block.shape[0])[:, None] * nx + np.arange(x, x + block.shape[1])).ravel()
             yield Chunk(index, block.reshape(-1, *spec.frame_shape))
+
+
+def frame_at(data4d: Any, index: int) -> NDArray[Any]:
+    """Return the frame of a flat scan position, by slices, which is all that some arrays on disk can do."""
+    y, x = divmod(index, int(data4d.shape[1]))
+    return np.asarray(data4d[y : y + 1, x : x + 1])[0, 0]

@@ -13,7 +13,7 @@ from scipy.interpolate import BSpline
 from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
 from esteemcore._core.provenance import Provenance, record
-from esteemcore.diffraction.data4d import spec_of
+from esteemcore.diffraction.data4d import frame_at, spec_of
 from esteemcore.diffraction.look import PROFILE_PER_PX
 from esteemcore.diffraction.table import DiskTable
 
@@ -126,7 +126,7 @@ def learn_probe(
     parts: list[NDArray[np.float64]] = [np.zeros((4, 0))]
     for row in chosen:
         place, index = (float(disks.y[row]), float(disks.x[row])), int(disks.frame[row])
-        frame = np.asarray(data4d[divmod(index, spec.scan_shape[1])])
+        frame = frame_at(data4d, index)
         rows, columns = (
             np.arange(max(0, math.floor(c - 1.3 * reach)), min(n, math.ceil(c + 1.3 * reach) + 1))
             for c, n in zip(place, spec.frame_shape, strict=True)

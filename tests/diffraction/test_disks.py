@@ -64,12 +64,24 @@ def test_any_dtype_gives_the_same_disks(frames, table, dtype) -> None:
     assert_same(diffraction.find_disks(few.astype(dtype), 4.2, passes=1), expected)
 
 
+class Slices:
+    """Frames that can only be cut, as those of a container in the order of the visits."""
+
+    def __init__(self, frames: np.ndarray) -> None:
+        self._frames, self.shape, self.dtype = frames, frames.shape, frames.dtype
+
+    def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
+        assert [type(part) for part in key] == [slice, slice]
+        return self._frames[key]
+
+
 def test_memory_maps_and_threads_change_nothing(frames, table, tmp_path, monkeypatch) -> None:
     path = tmp_path / "frames.npy"
     np.save(path, frames)
     monkeypatch.setattr("esteemcore.diffraction.data4d.PIECE_BYTES", 5 * 96 * 96 * 2)
     assert_same(diffraction.find_disks(np.load(path, mmap_mode="r"), 4.2, threads=2), table)
     assert_same(diffraction.find_disks(frames, 4.2, threads=1), table)
+    assert_same(diffraction.find_disks(Slices(frames), 4.2), table)
 
 
 def test_events_and_frames_give_the_same_disks(frames) -> None:
