@@ -43,4 +43,5 @@ def pieces(data4d: Any) -> Iterator[Chunk]:
 def frame_at(data4d: Any, index: int) -> NDArray[Any]:
     """Return the frame of a flat scan position, by slices, which is all that some arrays on disk can do."""
     y, x = divmod(index, int(data4d.shape[1]))
-    return np.asarray(data4d[y : y + 1, x : x + 1])[0, 0]
+    block: NDArray[Any] = np.asarray(data4d[y : y + 1, x : x + 1]).reshape(data4d.shape[2:])
+    return block
