@@ -11,6 +11,8 @@ from esteemcore import diffraction, io
 from esteemcore.cli.classify_page import report
 from esteemcore.cli.frames4d import ScanFrames
 from esteemcore.cli.options import add_overwrite, add_scan, bar, loaded, report_beside
+from esteemcore.diffraction.hidden_beam import SYMMETRY
+from esteemcore.errors import ParameterError
 from esteemcore.io.container import check_path
 
 
@@ -19,6 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="a container of Esteem or any 4D-STEM file that RosettaSciIO reads")
     parser.add_argument("out", type=Path, help="container to make, *.esteem or *.zarr; the report lies beside it")
     parser.add_argument("--radius-px", type=float, help="radius of a disk in detector px; default: that of the beam")
+    parser.add_argument(
+        "--center",
+        metavar="ROW,COLUMN|friedel",
+        help="direct beam behind a beam stop in px, or friedel: the centre of symmetry of the patterns",
+    )
     parser.add_argument("--classes", type=int, metavar="N", help="number of classes; default: found")
     parser.add_argument(
         "--binning", type=int, metavar="PX", help="side of the bins in px; default: from radius and dose"
@@ -36,7 +43,12 @@ def run(arguments: argparse.Namespace) -> int:
     page = report_beside(out, [arguments.file], "frames", overwrite=arguments.overwrite)
     dataset = loaded(arguments)
     frames = ScanFrames(dataset, arguments.signal)
-    radius = arguments.radius_px
+    radius, center = arguments.radius_px, None if arguments.center is None else beam(arguments.center)
+    if radius is None and center is not None:
+        raise ParameterError(
+            "the radius of a beam behind a stop cannot be measured; give --radius-px, the semi-angle of the probe in "
+            "px, together with --center"
+        )
     if radius is None:
         with bar("measuring the beam") as progress:
             radius = diffraction.find_descan(frames, everywhere=False, progress=progress).radius_px
@@ -47,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
             radius,
             arguments.classes,
             binning=arguments.binning,
+            center=center,
             second_way=not arguments.no_disks,
             seed=arguments.seed,
             progress=progress,
@@ -59,6 +72,25 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def beam(text: str) -> str | tuple[float, float]:
+    """Return the direct beam (row, column) in px as it was typed, or the word that has it found.
+
+    Raises
+    ------
+    ParameterError
+        If it is neither.
+    """
+    if text.strip() == SYMMETRY:
+        return SYMMETRY
+    try:
+        row, column = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ParameterError(
+            f"--center is {text!r}; expected two numbers with a comma between, ROW,COLUMN in px, or {SYMMETRY}"
+        ) from None
+    return row, column
+
+
 def lines(found: diffraction.Classes) -> list[str]:
     """Return what was found, line by line."""
     text = [f"{len(found)} classes: {found.reason}"]
@@ -67,6 +99,10 @@ def lines(found: diffraction.Classes) -> list[str]:
         text.append(f"class {c}: {kind}, {area} positions, mean confidence {sure:.2f}")
     if np.isfinite(found.agreement):
         text.append(f"classes by Bragg disks agree to {found.agreement:.3f} (adjusted Rand index)")
+    row, column = found.descan.reference
+    text.append(
+        f"direct beam: on average at row {row:.2f}, column {column:.2f} px, moves by {found.descan.span_px:.2f} px"
+    )
     return [*text, *(f"note: {note}" for note in found.notes)]
 
 
@@ -96,6 +132,8 @@ def described(found: diffraction.Classes) -> dict[str, object]:
         "notes": list(found.notes),
         "agreement": float(found.agreement) if np.isfinite(found.agreement) else None,
         "curve": found.curve.tolist(),
+        "beam_px": found.descan.reference.tolist(),
+        "descan_px": found.descan.span_px,
         "binning": found.binning,
         "provenance": found.provenance.as_dict(),
     }

@@ -68,9 +68,10 @@ def report(found: diffraction.Classes, source: str) -> Page:
         )
         page.pictures([(plot, "Held-out electrons", "log-likelihood of electrons that did not help to fit")])
     descan = found.descan
+    measured = f" and leaves its plane by {descan.residual_px:.2f} px" if np.isfinite(descan.residual).any() else ""
     page.text(
-        f"The direct beam moves by {descan.span_px:.2f} px over the scan and leaves its plane by "
-        f"{descan.residual_px:.2f} px; patterns were compared in bins of {found.binning} px."
+        f"The direct beam lies at row {descan.reference[0]:.2f}, column {descan.reference[1]:.2f} px on average, moves "
+        f"by {descan.span_px:.2f} px over the scan{measured}; patterns were compared in bins of {found.binning} px."
     )
     if found.ellipse is not None:
         page.text(

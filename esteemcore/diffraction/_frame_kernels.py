@@ -157,12 +157,12 @@ def _fit_places(frame, look, n_best, center_y, center_x, again, scratch, rows):
 
 
 @njit(cache=True, nogil=True)
-def _fit_found(frame, found, look, inner, outer, scratch, rows):
+def _fit_found(frame, found, look, axis, inner, outer, scratch, rows):
     """Fit the disks at the best of the places with a score, the most significant first, and return their number."""
     score, place, best, guess = scratch.score, scratch.place, scratch.best, scratch.guess
     columns = frame.shape[1]
     n = best_places(score, place, found, look, best)
-    center_y, center_x = look.axis[0], look.axis[1]
+    center_y, center_x = axis[0], axis[1]
     if n > 0 and math.isnan(center_y):
         most = inner[best[0] // columns, best[0] % columns]
         center_y, center_x = float(best[0] // columns), float(best[0] % columns)
@@ -198,21 +198,21 @@ def _fit_found(frame, found, look, inner, outer, scratch, rows):
 
 
 @njit(cache=True, nogil=True)
-def _find_in_frame(frame, look, scratch, rows):
+def _find_in_frame(frame, look, axis, scratch, rows):
     """Find and fit the disks of a frame, the most significant first, and return their number."""
     sum_columns(frame, look.pad, scratch.prefix)
     sum_disks(scratch.prefix, look.pad, look.inner_span, scratch.inner)
     found = score_sums(scratch.prefix, look, scratch.inner, scratch.outer, scratch.score, scratch.place)
-    return _fit_found(frame, found, look, scratch.inner, scratch.outer, scratch, rows)
+    return _fit_found(frame, found, look, axis, scratch.inner, scratch.outer, scratch, rows)
 
 
 @njit(cache=True, nogil=True)
-def _fit_again(frame, look, known, scratch, rows):
+def _fit_again(frame, look, axis, known, scratch, rows):
     """Fit the disks of a frame again that the rows ``known`` (n, columns) tell of, and return their number."""
     n = known.shape[0]
     best, guess = scratch.best, scratch.guess
     ky, kx = frame.shape
-    center_y, center_x = look.axis[0], look.axis[1]
+    center_y, center_x = axis[0], axis[1]
     if n > 0 and math.isnan(center_y):
         brightest = np.argmax(known[:, 2])
         center_y, center_x = float(known[brightest, 0]), float(known[brightest, 1])
@@ -256,10 +256,11 @@ def find_in_frames(frames, look, zero, known, first, number, rows):
             for y in range(ky):
                 for x in range(kx):
                     frame[y, x] = frames[f, y, x]
+        axis = look.axis[f % look.axis.shape[0]]
         if first[f, 0] < 0:
-            number[f] = _find_in_frame(frame, look, scratch, rows[at:])
+            number[f] = _find_in_frame(frame, look, axis, scratch, rows[at:])
         else:
-            number[f] = _fit_again(frame, look, known[first[f, 0] : first[f, 1]], scratch, rows[at:])
+            number[f] = _fit_again(frame, look, axis, known[first[f, 0] : first[f, 1]], scratch, rows[at:])
         at += number[f]
     return at
 
@@ -279,16 +280,17 @@ def find_in_events(offset, pixel, count, ky, kx, look, known, first, number, row
             if valid[pixel[e]]:
                 flat[pixel[e]] += count[e]
                 electrons += int(count[e])
+        axis = look.axis[f % look.axis.shape[0]]
         if first[f, 0] >= 0:
-            number[f] = _fit_again(frame, look, known[first[f, 0] : first[f, 1]], scratch, rows[at:])
+            number[f] = _fit_again(frame, look, axis, known[first[f, 0] : first[f, 1]], scratch, rows[at:])
         elif offset[f + 1] - offset[f] <= most and electrons <= MOST_ELECTRONS:
             sum_events(pixel[mine], count[mine], look.valid, sums)
             found = score_events(sums, look, scratch.score, scratch.place, where)
-            number[f] = _fit_found(frame, found, look, sums.inner, sums.outer, scratch, rows[at:])
+            number[f] = _fit_found(frame, found, look, axis, sums.inner, sums.outer, scratch, rows[at:])
             sums.padded[:] = 0
             sums.prefix[:] = 0
         else:
-            number[f] = _find_in_frame(frame, look, scratch, rows[at:])
+            number[f] = _find_in_frame(frame, look, axis, scratch, rows[at:])
         at += number[f]
         for e in range(offset[f], offset[f + 1]):
             flat[pixel[e]] = 0

@@ -11,8 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
 from esteemcore._core.provenance import Provenance, digest, record
+from esteemcore.diffraction.descan import Descan
 from esteemcore.diffraction.disks import Disks
 from esteemcore.diffraction.distortion import distortion_matrix
+from esteemcore.diffraction.ellipse import Ellipse
+from esteemcore.diffraction.origins import beam_places
 from esteemcore.diffraction.table import COLUMNS
 from esteemcore.stream import AdditiveReducer, Chunk, Spec, Sums
 
@@ -71,9 +74,7 @@ class BraggMap(AdditiveReducer):
         Least score of a disk, in standard deviations; see `Disks`. At 5 hardly any is false.
     oversampling : int
         Bins per pixel along each axis, 1 to 8.
-    center : (float, float), optional
-        Direct beam (row, column), where something stops it. Default: the brightest disk of each frame.
-    mask, distortion, threads
+    center, mask, distortion, threads
         See `Disks`.
 
     Raises
@@ -105,9 +106,9 @@ class BraggMap(AdditiveReducer):
         *,
         significance: float = 5.0,
         oversampling: int = 2,
-        center: tuple[float, float] | None = None,
+        center: ArrayLike | Descan | None = None,
         mask: ArrayLike | None = None,
-        distortion: ArrayLike | None = None,
+        distortion: ArrayLike | Ellipse | None = None,
         threads: int | None = None,
     ) -> None:
         self.oversampling = checks.integer("oversampling", oversampling, minimum=1, maximum=8)
@@ -118,7 +119,7 @@ class BraggMap(AdditiveReducer):
 
     def zeros(self, spec: Spec) -> dict[str, NDArray[Any]]:
         """Return empty counts of places and of disks."""
-        self._disks.look(spec.frame_shape)
+        self._disks.check(spec)
         ky, kx = (n * self.oversampling for n in spec.frame_shape)
         return {"vectors": np.zeros((ky, kx), np.int64), "disks": np.zeros(spec.positions, np.int64)}
 
@@ -127,17 +128,20 @@ class BraggMap(AdditiveReducer):
         number, rows, _ = self._disks.rows(state.spec, chunk)
         np.add.at(state["disks"], chunk.index, number)
         vectors, fine = state["vectors"], self.oversampling
-        away = self._from_the_beam(number, rows) + np.array(state.spec.frame_shape) // 2
+        away = self._from_the_beam(state.spec, chunk.index, number, rows) + np.array(state.spec.frame_shape) // 2
         row, column = np.floor((away + 0.5) * fine).astype(np.int64).T
         inside = (row >= 0) & (row < vectors.shape[0]) & (column >= 0) & (column < vectors.shape[1])
         np.add.at(vectors, (row[inside], column[inside]), 1)
 
-    def _from_the_beam(self, number: NDArray[np.int64], rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _from_the_beam(
+        self, spec: Spec, index: NDArray[np.int64], number: NDArray[np.int64], rows: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
         """Return the place (row, column) of each disk as seen from the direct beam of its frame, in px."""
         places = rows[:, [Y, X]].astype(np.float64)
-        if self._disks.center is not None:
-            return places - self._disks.center
         frame = np.repeat(np.arange(len(number)), number)
+        if self._disks.center is not None:
+            given = beam_places(self._disks.center, spec.scan_shape)
+            return places - (given if len(given) == 1 else given[index[frame]])
         beam = np.zeros((len(number), 2))
         order = np.argsort(rows[:, INTENSITY], kind="stable")
         beam[frame[order]] = places[order]
@@ -159,7 +163,7 @@ class BraggMap(AdditiveReducer):
         )
 
 
-def _round(radius_px: Any, distortion: ArrayLike | None) -> tuple[float, ArrayLike | None]:
+def _round(radius_px: Any, distortion: ArrayLike | Ellipse | None) -> tuple[float, ArrayLike | Ellipse | None]:
     """Return the radius of a round disk, and what makes disks on the detector of round ones."""
     if np.ndim(radius_px) == 0:
         return radius_px, distortion

@@ -25,9 +25,10 @@ from esteemcore.diffraction.descan import Descan, checked_mask, checked_radius, 
 from esteemcore.diffraction.ellipse import Ellipse, fit_ellipse
 from esteemcore.diffraction.find import find_disks
 from esteemcore.diffraction.grains import Evidence, Grouping, evidence, group
-from esteemcore.diffraction.hidden_beam import hidden_area, hidden_descan
+from esteemcore.diffraction.hidden_beam import beside_stop, hidden_descan
 from esteemcore.diffraction.mixture import Mixture, features, settle
 from esteemcore.diffraction.order import ENOUGH, STEPS, Curve, best_of, held_out
+from esteemcore.diffraction.origins import recorded
 from esteemcore.diffraction.patterns import Binned, bin_size, binned, sums
 from esteemcore.diffraction.shares import fit_shares
 from esteemcore.diffraction.table import DiskTable
@@ -55,7 +56,7 @@ def classify(
     *,
     binning: int | None = None,
     mask: ArrayLike | None = None,
-    center: str | ArrayLike | None = None,
+    center: str | ArrayLike | Descan | None = None,
     disks: DiskTable | None = None,
     ellipse: Ellipse | None = None,
     second_way: bool = True,
@@ -86,7 +87,7 @@ def classify(
     mask : array_like of bool, shape (ky, kx), optional
         True where a pixel is good; the others are filled from the nearest. Dead rows and hot pixels are found without
         it.
-    center : str or array_like, shape (2,) or (y, x, 2), optional
+    center : str, Descan, or array_like, shape (2,) or (y, x, 2), optional
         Where a beam stop hides the direct beam: its place, or ``"friedel"``, see `find_descan`.
     disks : DiskTable, optional
         What `find_disks` found in these data, if it is known already.
@@ -196,7 +197,7 @@ def classify(
         "ellipse": given,
         "second_way": second_way,
         "mask": valid,
-        "center": center,
+        "center": recorded(center),
         "disks": None if disks is None else digest(disks.frame, disks.y, disks.x, disks.intensity),
     }
     return Classes(
@@ -302,15 +303,13 @@ def _disks(
 ) -> DiskTable:
     mask = ~counts.broken if counts.broken.any() else None
     matrix = None if ellipse is None else ellipse.matrix
-    center = None
     if hidden is not None:
-        mask = ~(counts.broken | hidden_area(counts, radius))
-        center = (float(hidden.reference[0]), float(hidden.reference[1]))
+        mask = beside_stop(counts, radius, hidden)
     return find_disks(
         data4d,
         radius,
         mask=mask,
-        center=center,
+        center=hidden,
         distortion=matrix,
         threads=threads,
         progress=lambda done: steps.step(0),

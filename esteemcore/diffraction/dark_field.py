@@ -16,7 +16,8 @@ from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import Provenance, digest, record
 from esteemcore.diffraction.bragg_classes import bragg_features
 from esteemcore.diffraction.dark_field_pieces import PIECE, cut_pieces, joined, linked, smoothed
-from esteemcore.diffraction.origins import along_plane, origins
+from esteemcore.diffraction.descan import Descan
+from esteemcore.diffraction.origins import along_plane, origins, recorded
 
 Floats = NDArray[np.float64]
 
@@ -75,7 +76,7 @@ def segment_dark_field(
     frame_shape: tuple[int, int],
     radius_px: float,
     *,
-    center: ArrayLike | None = None,
+    center: ArrayLike | Descan | None = None,
     alike: float = 0.5,
     least: int = 4,
     progress: ProgressFunction | None = None,
@@ -96,7 +97,7 @@ def segment_dark_field(
         ``(y, x)`` of the scan and ``(ky, kx)`` of the detector.
     radius_px : float
         Radius of a disk in px.
-    center : array_like, shape (2,) or (positions, 2), optional
+    center : Descan or array_like, shape (2,) or (y, x, 2), optional
         Direct beam (row, column), where something stops it. Default: a plane through the brightest disks.
     alike : float
         Correlation of two images from which they show the same grain, 0 to 1.
@@ -151,7 +152,7 @@ def segment_dark_field(
     intensity = np.asarray(disks.intensity, np.float64)
     if not len(frame):
         raise ParameterError("there are no disks; find disks first")
-    origin = along_plane(origins(frame, place, intensity, positions, center, np.eye(2)), shape, radius)
+    origin = along_plane(origins(frame, place, intensity, shape, center, np.eye(2)), shape, radius)
     spots, bright = bragg_features(disks, origin.reshape(*shape, 2), frames, radius)
     if not len(spots):
         raise CalibrationError(
@@ -177,7 +178,7 @@ def segment_dark_field(
     made = record(
         "diffraction.segment_dark_field",
         {
-            "scan_shape": shape, "frame_shape": frames, "radius_px": radius, "center": center, "alike": limit,
+            "scan_shape": shape, "frame_shape": frames, "radius_px": radius, "center": recorded(center), "alike": limit,
             "least": fewest,
         },
         input_digest=digest(frame, place, intensity),

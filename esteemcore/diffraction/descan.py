@@ -83,7 +83,7 @@ def find_descan(
     radius_px: float | None = None,
     *,
     mask: ArrayLike | None = None,
-    center: str | ArrayLike | None = None,
+    center: str | ArrayLike | Descan | None = None,
     everywhere: bool = True,
     progress: ProgressFunction | None = None,
     cancel: threading.Event | None = None,
@@ -104,7 +104,7 @@ def find_descan(
     mask : array_like of bool, shape (ky, kx), optional
         True where a pixel is good; the others are filled from the nearest. Dead rows and hot pixels are found without
         it.
-    center : str or array_like, shape (2,) or (y, x, 2), optional
+    center : str, Descan, or array_like, shape (2,) or (y, x, 2), optional
         Where a beam stop hides the direct beam: its place (row, column), everywhere or at each position, or
         ``"friedel"`` for the centre of symmetry of the patterns, where reflections g and -g and rings meet. It is found
         for parts of the scan, and a plane is laid through. The radius must be given.

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from esteemcore._core.errors import ParameterError
 from esteemcore.diffraction.look import MOST_DISKS, Look
 from esteemcore.diffraction.table import COLUMNS, DiskTable
+from esteemcore.diffraction.template_search import TemplateLook
 from esteemcore.events import EventTable
 from esteemcore.stream import Chunk, Spec
 
@@ -81,7 +82,7 @@ def rows_of_frames(
     """Return the number of disks of each frame of a part of dense ones, and their rows."""
     from esteemcore.diffraction import _frame_kernels
 
-    frames = frames[part]
+    frames, look = frames[part], of_part(look, part)
     few_bits = frames.dtype.kind in "bu" and frames.dtype.itemsize <= 2
     frames = np.ascontiguousarray(frames, np.uint16 if few_bits else np.float64)  # loops are compiled for these two
     zero: Any = np.int32(0) if few_bits else np.float64(0)
@@ -96,13 +97,18 @@ def rows_of_events(
     """Do the same for frames of events."""
     from esteemcore.diffraction import _frame_kernels
 
-    offset = electrons.offset[part.start : part.stop + 1]
+    offset, look = electrons.offset[part.start : part.stop + 1], of_part(look, part)
     number, rows = _room(len(offset) - 1)
     limits = _limits(first, part, len(number))
     n = _frame_kernels.find_in_events(
         offset, electrons.pixel, electrons.count, *spec.frame_shape, look, known, limits, number, rows
     )
     return number, rows[:n].copy()
+
+
+def of_part[AnyLook: (Look, TemplateLook)](look: AnyLook, part: slice) -> AnyLook:
+    """Return what is looked for in a part of the frames: with their own direct beams, where each frame has one."""
+    return look if len(look.axis) == 1 else look._replace(axis=look.axis[part])
 
 
 def _room(frames: int) -> tuple[Numbers, Rows]:

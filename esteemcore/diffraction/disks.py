@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,9 +14,18 @@ from numpy.typing import ArrayLike, NDArray
 from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
 from esteemcore._core.provenance import digest, record
-from esteemcore.diffraction.disk_rows import NOTHING_FOUND, FoundDisks, checked_frames, rows_of_events, rows_of_frames
+from esteemcore.diffraction.descan import Descan
+from esteemcore.diffraction.disk_rows import (
+    NOTHING_FOUND,
+    FoundDisks,
+    checked_frames,
+    of_part,
+    rows_of_events,
+    rows_of_frames,
+)
 from esteemcore.diffraction.distortion import distortion_matrix
 from esteemcore.diffraction.look import Look, make_look
+from esteemcore.diffraction.origins import beam_places, given_beam
 from esteemcore.diffraction.probe import Probe
 from esteemcore.diffraction.structure import InnerStructure
 from esteemcore.diffraction.table import COLUMNS, DiskTable
@@ -25,6 +34,9 @@ from esteemcore.diffraction.template_fit import rows_of_events_like, rows_of_tem
 from esteemcore.diffraction.template_search import TemplateLook, template_look
 from esteemcore.stream import Chunk, Spec
 from esteemcore.stream.additive import add_widening
+
+if TYPE_CHECKING:
+    from esteemcore.diffraction.ellipse import Ellipse
 
 LEAST_RADIUS = 1.5
 """Radius in px below which a disk has too few pixels to be told from a hot one."""
@@ -89,11 +101,12 @@ class Disks:
     significance : float
         Least score of a disk, in standard deviations. At 4 some 0.1 false disks are found per frame of 128 x 128
         pixels; 5 finds hardly any, and misses disks of few electrons.
-    center : (float, float), optional
-        Direct beam (row, column), where something stops it. Default: the brightest disk of each frame.
+    center : Descan or array_like, shape (2,) or (y, x, 2), optional
+        Direct beam (row, column), where something stops it, of all positions or of each, as `find_descan` returns it.
+        Default: the brightest disk of each frame.
     mask : array_like of bool, shape (ky, kx), optional
         True where a pixel is good. Beam stop, dead rows and hot pixels belong to the others.
-    distortion : array_like, shape (2, 2), optional
+    distortion : Ellipse or array_like, shape (2, 2), optional
         What makes the ellipses on the detector of circles, (row, column), see `Ellipse.matrix`.
     structure : InnerStructure, optional
         What a first pass has learnt about the reflections, see `learn_structure`.
@@ -138,9 +151,9 @@ class Disks:
         radius_px: float,
         *,
         significance: float = 4.0,
-        center: tuple[float, float] | None = None,
+        center: ArrayLike | Descan | None = None,
         mask: ArrayLike | None = None,
-        distortion: ArrayLike | None = None,
+        distortion: ArrayLike | Ellipse | None = None,
         structure: InnerStructure | None = None,
         probe: Probe | Template | None = None,
         found: DiskTable | None = None,
@@ -156,7 +169,7 @@ class Disks:
         self.significance = checks.positive("significance", significance)
         if self.significance < 2:
             raise ParameterError(f"significance is {self.significance:g}; expected 2 or more standard deviations")
-        self.center = None if center is None else _pair("center", center)
+        self.center = None if center is None else given_beam(center)
         self.mask = None if mask is None else np.asarray(mask)
         self.distortion = distortion_matrix(distortion)
         self.structure = structure
@@ -180,10 +193,16 @@ class Disks:
 
     def init(self, spec: Spec) -> DiskState:
         """Return the state before the first chunk."""
+        self.check(spec)
+        return DiskState(spec, np.zeros(spec.positions, np.uint32), np.zeros(spec.positions, np.int64), [])
+
+    def check(self, spec: Spec) -> None:
+        """Raise `ParameterError` unless mask, centre and disks of a first pass are those of this stream."""
         self.look(spec.frame_shape)
+        if self.center is not None:
+            beam_places(self.center, spec.scan_shape)
         if self.found is not None:
             self.found.check(spec)
-        return DiskState(spec, np.zeros(spec.positions, np.uint32), np.zeros(spec.positions, np.int64), [])
 
     def look(self, frame_shape: tuple[int, int]) -> Look:
         """Return what the compiled loops need to know about frames (ky, kx)."""
@@ -195,7 +214,7 @@ class Disks:
             valid = np.ones(frame_shape, np.bool_)
             if self.mask is not None:
                 valid = checks.boolean_mask("mask", self.mask, frame_shape)
-            center = np.full(2, np.nan) if self.center is None else np.array(self.center)
+            center = np.full((1, 2), np.nan)
             none = np.zeros((0, 2)), np.zeros((0, 3)), np.zeros((0, 3))
             known = none if self.structure is None else self.structure.known
             profile = self.probe.table if isinstance(self.probe, Probe) else None
@@ -229,9 +248,13 @@ class Disks:
         chunk : Chunk
             Frames of it.
         """
-        look = self.look(spec.frame_shape)
+        look, like = self.look(spec.frame_shape), self._template_look
+        if self.center is not None:
+            beam = beam_places(self.center, spec.scan_shape)
+            axis = beam if len(beam) == 1 else beam[chunk.index]
+            look, like = look._replace(axis=axis), None if like is None else like._replace(axis=axis)
         known, first = NOTHING_FOUND if self.found is None else self.found.rows_of(chunk.index)
-        electrons, like = chunk.electrons(spec), self._template_look
+        electrons = chunk.electrons(spec)
         if electrons is not None and like is not None:
             return *self._in_parts(len(chunk), lambda part: rows_of_events_like(electrons, part, like)), np.zeros(
                 len(chunk), np.int64
@@ -241,7 +264,9 @@ class Disks:
             return *found, np.zeros(len(chunk), np.int64)
         frames, saturated = checked_frames(chunk, look)
         if like is not None:
-            return *self._in_parts(len(chunk), lambda part: rows_of_template(frames[part], like)), saturated
+            return *self._in_parts(
+                len(chunk), lambda part: rows_of_template(frames[part], of_part(like, part))
+            ), saturated
         return *self._in_parts(len(chunk), lambda part: rows_of_frames(frames, part, look, known, first)), saturated
 
     def _in_parts(self, n: int, work: Any) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -306,7 +331,7 @@ class Disks:
         return {
             "radius_px": self.radius_px,
             "significance": self.significance,
-            "center": self.center,
+            "center": self.center if self.center is None or self.center.ndim > 1 else tuple(self.center),
             "mask": self.mask,
             "distortion": self.distortion,
             "structure": self.structure,
@@ -319,14 +344,6 @@ class Disks:
 def processors() -> int:
     """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _pair(name: str, value: Any) -> tuple[float, float]:
-    try:
-        row, column = value
-    except (TypeError, ValueError):
-        raise ParameterError(f"{name} is {value!r}; expected two numbers (row, column) in px") from None
-    return checks.finite(name, row, "px"), checks.finite(name, column, "px")
 
 
 def _notes(state: DiskState, columns: dict[str, NDArray[np.float32]], radius: float) -> tuple[str, ...]:

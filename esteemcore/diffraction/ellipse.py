@@ -16,8 +16,9 @@ from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import Provenance, digest, record
 from esteemcore.diffraction.counts import Counts
 from esteemcore.diffraction.data4d import spec_of
-from esteemcore.diffraction.descan import checked_radius
+from esteemcore.diffraction.descan import Descan, checked_radius
 from esteemcore.diffraction.distortion import ellipse_matrix
+from esteemcore.diffraction.origins import recorded
 from esteemcore.diffraction.rings import Rings, sum_rings
 
 Floats = NDArray[np.float64]
@@ -73,7 +74,7 @@ def fit_ellipse(
     data4d: Any,
     *,
     mask: ArrayLike | None = None,
-    center: str | ArrayLike | None = None,
+    center: str | ArrayLike | Descan | None = None,
     radius_px: float | None = None,
     progress: ProgressFunction | None = None,
     cancel: threading.Event | None = None,
@@ -95,7 +96,7 @@ def fit_ellipse(
         Whole counts of electrons; of large scans some rows are read, piece by piece.
     mask : array_like of bool, shape (ky, kx), optional
         True where a pixel is good. Dead rows and hot pixels are found without it.
-    center : str or array_like, shape (2,) or (y, x, 2), optional
+    center : str, Descan, or array_like, shape (2,) or (y, x, 2), optional
         Where a beam stop hides the direct beam: its place, or ``"friedel"``, see `find_descan`.
     radius_px : float, optional
         Radius of a disk in px; needed with `center`, otherwise measured.
@@ -161,7 +162,7 @@ def fit_ellipse(
         _notes(rings),
         record(
             "diffraction.fit_ellipse",
-            {"mask": valid, "center": center, "radius_px": radius},
+            {"mask": valid, "center": recorded(center), "radius_px": radius},
             input_digest=digest(rings.pattern, rings.weight),
         ),
     )

@@ -13,10 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from esteemcore import stream
 from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
-from esteemcore._core.progress import ProgressFunction
+from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore.diffraction.beam_ellipse import ellipse_of_beams
 from esteemcore.diffraction.data4d import pieces, spec_of
+from esteemcore.diffraction.descan import Descan, checked_mask, checked_radius
 from esteemcore.diffraction.disks import Disks
+from esteemcore.diffraction.ellipse import Ellipse
+from esteemcore.diffraction.hidden_beam import behind_stop
 from esteemcore.diffraction.probe import Probe, learn_probe
 from esteemcore.diffraction.structure import InnerStructure, learn_structure
 from esteemcore.diffraction.table import DiskTable
@@ -28,9 +31,9 @@ def find_disks(
     radius_px: float,
     *,
     significance: float = 4.0,
-    center: tuple[float, float] | None = None,
+    center: str | ArrayLike | Descan | None = None,
     mask: ArrayLike | None = None,
-    distortion: ArrayLike | None = None,
+    distortion: ArrayLike | Ellipse | None = None,
     passes: int = 2,
     probe: Probe | Template | None = None,
     overlapping: bool = False,
@@ -47,9 +50,13 @@ def find_disks(
         piece. For packed or event frames send the reducer `Disks` through a stream.
     radius_px : float
         Radius of a disk in detector px: the semi-angle of the probe.
-    significance, center, mask, threads
+    significance, mask, threads
         See `Disks`.
-    distortion : array_like, shape (2, 2), optional
+    center : str, Descan, or array_like, shape (2,) or (y, x, 2), optional
+        Direct beam (row, column), where a beam stop hides it: of all positions, or of each where descan moves it, as
+        `find_descan` returns it. ``"friedel"``: have it found from the symmetry of the patterns, as `find_descan`
+        does; pixels that never have counts are left out, too. Default: the brightest disk of each frame.
+    distortion : Ellipse or array_like, shape (2, 2), optional
         What makes the ellipses on the detector of circles, (row, column), see `Ellipse.matrix`; ``np.eye(2)`` for none.
         Default: the second pass fits ellipses, of axes up to 1.15 to 1, if the outlines of the direct beams clearly are
         such, and a note says so. Disks that (nearly) touch the beam, beams with a pattern, or a radius that is too
@@ -104,9 +111,13 @@ def find_disks(
             )
         passes = 1
     spec = spec_of(data4d)
+    unasked: tuple[str, ...] = ()
+    if isinstance(center, str):
+        steps = Progress(1, None, cancel)
+        radius = checked_radius(data4d, radius_px)
+        center, mask, unasked = behind_stop(data4d, radius, checked_mask(data4d, mask), center, lambda: steps.step(0))
     structure: InnerStructure | None = None
     table: DiskTable | None = None
-    unasked: tuple[str, ...] = ()
     for done in range(passes):
         reducer = Disks(
             radius_px,
@@ -120,8 +131,8 @@ def find_disks(
             overlapping=overlapping and done > 0,
             threads=threads,
         )
-        steps = None if progress is None else _part(progress, done, passes)
-        found = stream.run({"disks": reducer}, spec, pieces(data4d), progress=steps, cancel=cancel)
+        report = None if progress is None else _part(progress, done, passes)
+        found = stream.run({"disks": reducer}, spec, pieces(data4d), progress=report, cancel=cancel)
         latest: DiskTable = found["disks"]
         table = latest
         if done + 1 < passes:
@@ -143,7 +154,7 @@ def _ellipse_note(distortion: NDArray[np.float64]) -> str:
     )
 
 
-def _pattern(data4d: Any, table: DiskTable, reducer: Disks, distortion: ArrayLike | None) -> Probe | None:
+def _pattern(data4d: Any, table: DiskTable, reducer: Disks, distortion: ArrayLike | Ellipse | None) -> Probe | None:
     """Return what the disks look like if they are far from flat."""
     try:
         learnt = learn_probe(data4d, table, reducer.radius_px, distortion=distortion, mask=reducer.mask)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, signal
 
-from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
 from esteemcore._core.provenance import digest, record
 from esteemcore.diffraction.counts import Counts
 from esteemcore.diffraction.descan import Descan, robust_plane
+from esteemcore.diffraction.origins import beam_places, recorded
 
 Floats = NDArray[np.float64]
 
@@ -28,6 +29,8 @@ CLIPPED = 3.0
 """Standard deviations beyond which brighter pixels say no more: the reflections of a tilted crystal differ widely."""
 MOST_DESCAN = 8.0
 """Distance in px from the centre of all patterns within which those of parts of the scan are looked for."""
+NEARER = (MOST_DESCAN, 0.5 * MOST_DESCAN, 0.25 * MOST_DESCAN)
+"""The same from the plane through them, round after round: a part of one crystal may have several centres."""
 
 
 def hidden_descan(counts: Counts, radius: float, center: Any) -> Descan:
@@ -38,7 +41,7 @@ def hidden_descan(counts: Counts, radius: float, center: Any) -> Descan:
     counts : Counts
     radius : float
         Radius of a disk in px.
-    center : str or array_like, shape (2,) or (y, x, 2)
+    center : str, Descan, or array_like, shape (2,) or (y, x, 2)
         ``"friedel"``, or the beam (row, column), everywhere or at each position.
 
     Raises
@@ -71,10 +74,34 @@ def hidden_descan(counts: Counts, radius: float, center: Any) -> Descan:
         (*counts.notes, note),
         record(
             "diffraction.find_descan",
-            {"radius_px": radius, "center": center, "mask": ~counts.masked if counts.masked.any() else None},
+            {"radius_px": radius, "center": recorded(center), "mask": ~counts.masked if counts.masked.any() else None},
             input_digest=digest(counts.sample),
         ),
     )
+
+
+def behind_stop(
+    data4d: Any, radius: float, mask: NDArray[np.bool_] | None, center: str, check: Callable[[], None]
+) -> tuple[Descan, NDArray[np.bool_], tuple[str, ...]]:
+    """Return where the beam of whole counts lies behind a stop, the good pixels beside it, and what was done.
+
+    ``check`` is called before each piece of the data is read.
+    """
+    counts = Counts(data4d, check, mask)
+    found = hidden_descan(counts, radius, center)
+    good = beside_stop(counts, radius, found)
+    shadow = int((~good & ~counts.broken).sum())
+    note = (f"{shadow} pixels round the direct beam that never have counts, a beam stop, were left out",)
+    return found, good, (*found.notes, *(note if shadow else ()))
+
+
+def beside_stop(counts: Counts, radius: float, beam: Descan) -> NDArray[np.bool_]:
+    """Return the good pixels that do not lie behind the stop: other areas without counts are merely dark."""
+    area, _ = ndimage.label(hidden_area(counts, radius))
+    y, x = np.indices(area.shape)
+    near = np.hypot(y - beam.reference[0], x - beam.reference[1]) < 0.5 * beam.span_px + 2 * radius
+    stop = np.isin(area, np.unique(area[near & (area > 0)]))
+    return np.asarray(~(counts.broken | stop))
 
 
 def symmetry(total: Floats, good: NDArray[np.bool_], radius: float) -> Floats:
@@ -104,13 +131,8 @@ def hidden_area(counts: Counts, radius: float) -> NDArray[np.bool_]:
 
 def _given(center: Any, shape: tuple[int, int], frame_shape: tuple[int, int]) -> Floats:
     """Return checked places (y, x, 2)."""
-    given = checks.array("center", center)
-    if given.shape not in ((2,), (*shape, 2)) or given.dtype.kind not in "iuf" or not np.isfinite(given).all():
-        raise ParameterError(
-            f"center has shape {given.shape}; expected {SYMMETRY!r} or finite (row, column) in px, (2,) or for each "
-            f"position, {(*shape, 2)}"
-        )
-    place = np.array(np.broadcast_to(given.astype(np.float64), (*shape, 2)))
+    given = beam_places(center, shape)
+    place = np.array(given.reshape(*shape, 2) if len(given) > 1 else np.broadcast_to(given, (*shape, 2)))
     if (place < 0).any() or (place > np.array(frame_shape) - 1).any():
         raise ParameterError(
             f"center reaches from {place.reshape(-1, 2).min(axis=0)} to {place.reshape(-1, 2).max(axis=0)}, beyond the "
@@ -132,16 +154,23 @@ def _plane_of_centers(counts: Counts, radius: float) -> tuple[Floats, Floats]:
     if not good.any():
         raise CalibrationError("no pixel beside the beam stop is left to tell the centre of the patterns")
     middle = _best(symmetry(total.sum(axis=0), good, radius), hidden, radius)
-    place, weight = np.full((ny * nx, 2), np.nan), np.zeros((ny * nx, 2))
+    first = np.maximum(np.rint(2 * (middle - 1.5 * MOST_DESCAN)), 0).astype(np.int64)  # what lies farther never counts
+    last = np.rint(2 * (middle + 1.5 * MOST_DESCAN)).astype(np.int64) + 1
+    near = {}
     for part in np.flatnonzero(total.any(axis=(1, 2))):
-        found = symmetry(total[part], good, radius)
         i, j = divmod(int(part), columns)
         at = int((i + 0.5) * ny / rows) * nx + int((j + 0.5) * nx / columns)
-        s, t = np.indices(found.shape)
-        found[np.hypot(0.5 * s - middle[0], 0.5 * t - middle[1]) > MOST_DESCAN] = -np.inf
-        place[at] = _peak(found)
-        weight[at] = max(float(found.max()), 0.0) ** 2 + 1e-6
-    plane = robust_plane((ny, nx), place, weight)
+        near[at] = symmetry(total[part], good, radius)[first[0] : last[0], first[1] : last[1]]
+    plane = np.tile(middle, (ny * nx, 1))
+    place, weight = np.full((ny * nx, 2), np.nan), np.zeros((ny * nx, 2))
+    for reach in NEARER:
+        for at, found in near.items():
+            s, t = np.indices(found.shape)
+            y, x = 0.5 * (s + first[0]), 0.5 * (t + first[1])
+            inside = np.where(np.hypot(y - plane[at, 0], x - plane[at, 1]) <= reach, found, -np.inf)
+            place[at] = _peak(inside) + 0.5 * first
+            weight[at] = max(float(inside.max()), 0.0) ** 2 + 1e-6
+        plane = robust_plane((ny, nx), place, weight)
     return plane.reshape(ny, nx, 2), (place - plane).reshape(ny, nx, 2)
 
 

@@ -56,8 +56,8 @@ class Look(NamedTuple):
         Pixels of a whole inner disk.
     least, low, spacing, speckle : float
         Least significance, least counts, least distance in radii, relative variation of the background.
-    axis : ndarray of float64, shape (2,)
-        The direct beam (row, column); NaN for the brightest disk.
+    axis : ndarray of float64, shape (1, 2) or (frames, 2)
+        The direct beam (row, column) of all frames, or of each; NaN for the brightest disk.
     radius, edge, electrons, reach : float
         Radius and edge in px, electrons of a disk per height, reach of the window of a fit in px.
     to_circle, to_ellipse : ndarray of float64, shape (2, 2)
@@ -204,7 +204,7 @@ def make_look(
         low,
         SPACING_RADII,
         SPECKLE,
-        center,
+        np.atleast_2d(center),
         radius,
         EDGE_PX,
         electrons_per_height(radius) if profile is None else np.pi * radius**2,

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
+from esteemcore.diffraction.descan import Descan
 from esteemcore.diffraction.distortion import distortion_matrix
 from esteemcore.diffraction.ellipse import Ellipse
 from esteemcore.diffraction.origins import along_plane, origins
@@ -34,7 +35,7 @@ def offsets(
     disks: DiskTable,
     shape: tuple[int, int],
     far: float,
-    center: ArrayLike | None,
+    center: ArrayLike | Descan | None,
     distortion: ArrayLike | Ellipse | None,
     rotation_deg: float,
     flip: bool,
@@ -53,7 +54,7 @@ def offsets(
     known = np.isfinite(place).all(axis=1) & np.isfinite(bright)
     back = np.linalg.inv(distortion_matrix(distortion))
     frame, place, bright = frame[known], place[known] @ back.T, bright[known]
-    origin = origins(frame, place, bright, positions, center, back)
+    origin = origins(frame, place, bright, shape, center, back)
     notes: tuple[str, ...] = ()
     if center is None and frame.size:
         plane = along_plane(origin, shape, far)

@@ -12,6 +12,7 @@ from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
 from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import digest, record
+from esteemcore.diffraction.descan import Descan
 from esteemcore.diffraction.disks import processors
 from esteemcore.diffraction.distortion import distortion_matrix
 from esteemcore.diffraction.ellipse import Ellipse
@@ -20,6 +21,7 @@ from esteemcore.diffraction.orientation_library import TemplateLibrary
 from esteemcore.diffraction.orientation_match import match, prepare
 from esteemcore.diffraction.orientation_result import Orientations
 from esteemcore.diffraction.orientation_tilt import around
+from esteemcore.diffraction.origins import recorded
 from esteemcore.diffraction.table import DiskTable
 
 Floats = NDArray[np.float64]
@@ -44,7 +46,7 @@ def orientation(
     refine: bool = True,
     least_disks: int = 3,
     azimuth_steps: int | None = None,
-    center: ArrayLike | None = None,
+    center: ArrayLike | Descan | None = None,
     distortion: ArrayLike | Ellipse | None = None,
     rotation_deg: float = 0.0,
     flip: bool = False,
@@ -85,7 +87,7 @@ def orientation(
     azimuth_steps : int, optional
         Steps of a turn about the beam in the search; the angle is refined after it. Default: so many that the outermost
         spots move by half the tolerance.
-    center : array_like, shape (2,) or (positions, 2), optional
+    center : Descan or array_like, shape (2,) or (y, x, 2), optional
         Direct beam (row, column) in px, where something stops it. Default: the brightest disks, where they lie near a
         plane over the scan; elsewhere the plane.
     distortion : Ellipse or array_like, shape (2, 2), optional
@@ -206,7 +208,7 @@ def orientation(
         {
             "scan_shape": shape, "library": library.digest(), "pixel_per_nm": pixel, "n_best": wanted,
             "tolerance_px": tolerance, "apart_deg": apart, "gamma": power, "mirrored": bool(mirrored),
-            "refine": bool(refine), "least_disks": least, "azimuth_steps": steps, "center": center,
+            "refine": bool(refine), "least_disks": least, "azimuth_steps": steps, "center": recorded(center),
             "distortion": matrix, "rotation_deg": rotation_deg, "flip": bool(flip),
         },
         input_digest=digest(frame, offset, bright),

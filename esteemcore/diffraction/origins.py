@@ -1,29 +1,76 @@
-"""Where the direct beam of each position is, from the disks."""
+"""Where the direct beam of each position is: as it is given, or from the disks."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from esteemcore._core import checks
 from esteemcore._core.errors import ParameterError
+from esteemcore.diffraction.descan import Descan
 
 Floats = NDArray[np.float64]
 
 
+def given_beam(center: ArrayLike | Descan) -> Floats:
+    """Return the direct beam (row, column) in px as it is given: for all positions (2,), or for each.
+
+    Raises
+    ------
+    ParameterError
+        If it is neither a `Descan` nor finite numbers of shape (2,), (y, x, 2) or (positions, 2).
+    """
+    if isinstance(center, str) and center == "friedel":
+        raise ParameterError(
+            f"center is {center!r}; disks do not tell it: give what find_descan(..., center='friedel') returns"
+        )
+    given = checks.array("center", center.center if isinstance(center, Descan) else center)
+    shaped = given.shape == (2,) or (given.ndim in (2, 3) and given.shape[-1] == 2)
+    if not shaped or given.dtype.kind not in "iuf" or not np.isfinite(given).all():
+        raise ParameterError(
+            f"center has shape {given.shape}; expected what find_descan returns, or two numbers (row, column) in px, "
+            "finite, for all positions, (2,), or for each, (y, x, 2)"
+        )
+    return np.ascontiguousarray(given, np.float64)
+
+
+def beam_places(center: ArrayLike | Descan, scan_shape: tuple[int, int]) -> Floats:
+    """Return the direct beam of all positions, shape (1, 2), or of each, (positions, 2), as it is given for a scan.
+
+    Raises
+    ------
+    ParameterError
+        If it is not given, or for another scan.
+    """
+    given = given_beam(center)
+    positions = scan_shape[0] * scan_shape[1]
+    if given.shape not in ((2,), (positions, 2), (*scan_shape, 2)):
+        raise ParameterError(
+            f"center has shape {given.shape}, which is no (row, column) for each position of a scan of "
+            f"{scan_shape[0]} x {scan_shape[1]}: {(*scan_shape, 2)}"
+        )
+    return given.reshape(-1, 2)
+
+
+def recorded(center: Any) -> Any:
+    """Return a centre as a provenance keeps it: of a `Descan` the plane, anything else as it is."""
+    return center.center if isinstance(center, Descan) else center
+
+
 def origins(
-    frame: NDArray[np.int64], place: Floats, intensity: Floats, positions: int, center: ArrayLike | None, back: Floats
+    frame: NDArray[np.int64],
+    place: Floats,
+    intensity: Floats,
+    scan_shape: tuple[int, int],
+    center: ArrayLike | Descan | None,
+    back: Floats,
 ) -> Floats:
     """Return roughly where the direct beam of each position is, undistorted; NaN without disks."""
+    positions = scan_shape[0] * scan_shape[1]
     if center is not None:
-        given = checks.array("center", center)
-        numbers = given.dtype.kind in "iuf" and np.isfinite(given).all()
-        if given.shape not in ((2,), (positions, 2)) or not numbers:
-            raise ParameterError(
-                f"center has shape {given.shape}; expected finite (row, column), (2,) or for each position, "
-                f"({positions}, 2)"
-            )
-        return np.array(np.broadcast_to(given @ back.T, (positions, 2)))
+        return np.array(np.broadcast_to(beam_places(center, scan_shape) @ back.T, (positions, 2)))
     origin = np.full((positions, 2), np.nan)
     order = np.argsort(intensity, kind="stable")
     origin[frame[order]] = place[order]

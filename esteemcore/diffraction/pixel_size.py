@@ -15,10 +15,11 @@ from esteemcore import optics
 from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
 from esteemcore._core.provenance import Provenance, digest, record
+from esteemcore.diffraction.descan import Descan
 from esteemcore.diffraction.distortion import distortion_matrix
 from esteemcore.diffraction.ellipse import Ellipse
 from esteemcore.diffraction.lattice import find_lattice
-from esteemcore.diffraction.origins import along_plane, origins
+from esteemcore.diffraction.origins import along_plane, origins, recorded
 from esteemcore.diffraction.ring_scale import Scale, gathered, scales
 from esteemcore.diffraction.spacings import checked_spacings
 
@@ -121,7 +122,7 @@ def pixel_size(
     *,
     beam_energy_kev: float | None = None,
     distortion: ArrayLike | Ellipse | None = None,
-    center: ArrayLike | None = None,
+    center: ArrayLike | Descan | None = None,
     rough_per_nm: float | None = None,
 ) -> PixelSize:
     r"""Measure the size of a pixel, and the ellipse of the detector, on a crystal whose lattice planes are known.
@@ -147,7 +148,7 @@ def pixel_size(
         For the size in mrad.
     distortion : Ellipse or array_like, shape (2, 2), optional
         What makes ellipses of circles on the detector, (row, column), if it is known. Default: it is fitted.
-    center : array_like, shape (2,) or (positions, 2), optional
+    center : Descan or array_like, shape (2,) or (y, x, 2), optional
         Direct beam (row, column), where something stops it. Default: a plane through the brightest disks.
     rough_per_nm : float, optional
         What the size is within 30 %. Default: anything at which the rings lie among the disks.
@@ -198,7 +199,7 @@ def pixel_size(
     frame, place, sigma = frame[known], place[known] @ np.linalg.inv(matrix).T, sigma[known]
     if not len(frame):
         raise ParameterError("there are no disks with a standard error; find disks first")
-    origin = origins(frame, place, np.asarray(disks.intensity)[known], positions, center, np.linalg.inv(matrix))
+    origin = origins(frame, place, np.asarray(disks.intensity)[known], shape, center, np.linalg.inv(matrix))
     origin = along_plane(origin, shape, BEAM_PX)
     vectors = place - origin[frame]
     beside = np.hypot(*vectors.T) > BEAM_PX
@@ -228,7 +229,7 @@ def pixel_size(
         "diffraction.pixel_size",
         {
             "scan_shape": shape, "spacings": planes, "beam_energy_kev": energy, "distortion": matrix,
-            "fitted": distortion is None, "center": center, "rough_per_nm": rough,
+            "fitted": distortion is None, "center": recorded(center), "rough_per_nm": rough,
         },
         input_digest=digest(frame, place, sigma),
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,8 +14,12 @@ from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
 from esteemcore._core.provenance import Provenance, record
 from esteemcore.diffraction.data4d import frame_at, spec_of
+from esteemcore.diffraction.distortion import distortion_matrix
 from esteemcore.diffraction.look import PROFILE_PER_PX
 from esteemcore.diffraction.table import DiskTable
+
+if TYPE_CHECKING:
+    from esteemcore.diffraction.ellipse import Ellipse
 
 KNOTS_PX = 0.6
 """Distance of the knots of the splines that make a profile."""
@@ -69,7 +73,7 @@ def learn_probe(
     disks: DiskTable,
     radius_px: float,
     *,
-    distortion: ArrayLike | None = None,
+    distortion: ArrayLike | Ellipse | None = None,
     mask: ArrayLike | None = None,
 ) -> Probe:
     """Learn the profile of the disks from frames and from the brightest disk of each, which is the direct beam.
@@ -85,7 +89,7 @@ def learn_probe(
         What `find_disks` has found on them.
     radius_px : float
         Radius of a disk in px.
-    distortion : array_like, shape (2, 2), optional
+    distortion : Ellipse or array_like, shape (2, 2), optional
         What makes the ellipses on the detector of circles, see `Ellipse.matrix`.
 
     mask : array_like of bool, shape (ky, kx), optional
@@ -114,7 +118,7 @@ def learn_probe(
     spec = spec_of(data4d)
     if disks.background is None:
         raise ParameterError("the table does not say what lies under its disks; take one that Disks has made")
-    back = np.linalg.inv(np.eye(2) if distortion is None else np.asarray(distortion, np.float64))
+    back = np.linalg.inv(distortion_matrix(distortion))
     valid = np.ones(spec.frame_shape, np.bool_)
     if mask is not None:
         valid = checks.boolean_mask("mask", mask, spec.frame_shape)

@@ -11,10 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
 from esteemcore._core.provenance import Provenance, digest, record
+from esteemcore.diffraction.descan import Descan
 from esteemcore.diffraction.distortion import distortion_matrix
 from esteemcore.diffraction.ellipse import Ellipse
 from esteemcore.diffraction.lattice import Lattices, find_lattice, fit_lattices
-from esteemcore.diffraction.origins import along_plane, origins
+from esteemcore.diffraction.origins import along_plane, origins, recorded
 
 Floats = NDArray[np.float64]
 
@@ -73,7 +74,7 @@ def strain(
     reference: ArrayLike | None = None,
     *,
     distortion: ArrayLike | Ellipse | None = None,
-    center: ArrayLike | None = None,
+    center: ArrayLike | Descan | None = None,
     least_disks: int = 4,
 ) -> Strain:
     r"""Fit a lattice to the disks of every position and compare it with that of a reference region.
@@ -88,7 +89,7 @@ def strain(
         Where the strain is zero on average. Default: everywhere, so that strains are relative to the mean.
     distortion : Ellipse or array_like, shape (2, 2), optional
         What makes ellipses of circles on the detector, (row, column), see `Ellipse.matrix`.
-    center : array_like, shape (2,) or (positions, 2), optional
+    center : Descan or array_like, shape (2,) or (y, x, 2), optional
         Direct beam (row, column) within a quarter of a lattice vector, where something stops it. Default: the brightest
         disk.
     least_disks : int
@@ -150,7 +151,7 @@ def strain(
         raise ParameterError("no disk lies in the reference; choose it on the crystal, or find disks first")
     matrix = distortion_matrix(distortion)
     place = place @ np.linalg.inv(matrix).T
-    origin = origins(frame, place, intensity, positions, center, np.linalg.inv(matrix))
+    origin = origins(frame, place, intensity, shape, center, np.linalg.inv(matrix))
     within = chosen.ravel()[frame]
     basis = find_lattice((place - origin[frame])[within], int(chosen.sum()))
     origin = along_plane(origin, shape, 0.3 * float(np.hypot(*basis[0])))
@@ -169,7 +170,13 @@ def strain(
     variances = _variances(np.where(fitted[:, None, None], found.covariance, np.nan), zero, there)
     made = record(
         "diffraction.strain",
-        {"scan_shape": shape, "reference": chosen, "distortion": matrix, "center": center, "least_disks": least},
+        {
+            "scan_shape": shape,
+            "reference": chosen,
+            "distortion": matrix,
+            "center": recorded(center),
+            "least_disks": least,
+        },
         input_digest=digest(frame, place, sigma, intensity),
     )
     exx, eyy, exy, rotation = (np.ascontiguousarray(components[:, i]).reshape(shape) for i in range(4))

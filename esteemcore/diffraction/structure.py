@@ -10,7 +10,9 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from esteemcore._core.errors import ParameterError
+from esteemcore.diffraction.descan import Descan
 from esteemcore.diffraction.look import USUAL_INSIDE
+from esteemcore.diffraction.origins import beam_places, given_beam
 from esteemcore.diffraction.table import DiskTable, bragg_vector_map
 
 LEAST_DISKS, ENOUGH_DISKS, SCAN_PER_DISK = 3, 12, 300
@@ -53,7 +55,11 @@ class InnerStructure:
 
 
 def learn_structure(
-    disks: DiskTable, frame_shape: tuple[int, int], radius_px: float, *, center: tuple[float, float] | None = None
+    disks: DiskTable,
+    frame_shape: tuple[int, int],
+    radius_px: float,
+    *,
+    center: ArrayLike | Descan | None = None,
 ) -> InnerStructure:
     """Learn what the disks of each reflection look like inside from the table of a first pass.
 
@@ -75,7 +81,7 @@ def learn_structure(
         ``(ky, kx)`` of the detector.
     radius_px : float
         Radius of a disk in px.
-    center : (float, float), optional
+    center : Descan or array_like, shape (2,) or (y, x, 2), optional
         Direct beam (row, column), where a beam stop hides it. Default: the brightest disk of each frame.
 
     Returns
@@ -92,7 +98,7 @@ def learn_structure(
     if known.sum() < LEAST_DISKS:
         return nothing
     n = int(disks.frame.max()) + 1
-    origin = disks.brightest(n) if center is None else np.tile(np.array(center, np.float64), (n, 1))
+    origin = disks.brightest(n) if center is None else _beam(disks, center, n)
     middle = np.array(frame_shape) // 2
     place = reflections(disks, frame_shape, radius_px, origin)
     if not len(place):
@@ -112,6 +118,17 @@ def learn_structure(
     enough = number >= _least_disks(origin)
     inside, sd = (np.stack([part[i] for part in learnt], axis=1)[enough] for i in (0, 1))
     return InnerStructure((place - middle)[enough], inside, sd)
+
+
+def _beam(disks: DiskTable, center: ArrayLike | Descan, n: int) -> NDArray[np.float64]:
+    """Return the given direct beam of each of the first n positions."""
+    given = given_beam(center)
+    if disks.visits is not None:
+        given = beam_places(given, disks.visits.shape)
+    places = given.reshape(-1, 2)
+    if 1 < len(places) < n:
+        raise ParameterError(f"center has {len(places)} places, but a disk lies at position {n - 1}; give one for each")
+    return np.array(np.broadcast_to(places, (n, 2)) if len(places) == 1 else places[:n])
 
 
 def _least_disks(origin: NDArray[np.float64]) -> float:

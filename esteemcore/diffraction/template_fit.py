@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from esteemcore.diffraction.disk_rows import of_part
 from esteemcore.diffraction.look import USUAL_INSIDE
 from esteemcore.diffraction.table import COLUMNS
 from esteemcore.diffraction.template_search import STEPS, Candidates, TemplateLook, candidates, centers, windows
@@ -47,7 +48,7 @@ def rows_of_template(frames: NDArray[np.generic], look: TemplateLook) -> tuple[N
 
 def rows_of_events_like(electrons: EventTable, part: slice, look: TemplateLook) -> tuple[Numbers, NDArray[np.float32]]:
     """Do the same for some of the frames of events."""
-    offset = electrons.offset[part.start : part.stop + 1]
+    offset, look = electrons.offset[part.start : part.stop + 1], of_part(look, part)
     mine = slice(offset[0], offset[-1])
     frames = np.zeros((len(offset) - 1, look.valid.size))
     frame = np.repeat(np.arange(len(frames)), np.diff(offset))

@@ -147,7 +147,7 @@ def candidates(frames: Floats, look: TemplateLook) -> Candidates:
 
 def centers(found: Candidates, n: int, axis: Floats) -> Floats:
     """Return the direct beam of each frame (n, 2): what is known, or the brightest place."""
-    result = np.tile(axis, (n, 1))
+    result = np.array(np.broadcast_to(axis, (n, 2)))
     if np.isnan(axis).any():
         order = np.lexsort((-found.x, -found.y, found.height))
         result[found.frame[order]] = np.stack([found.y, found.x], axis=1)[order]

@@ -62,6 +62,17 @@ def test_classes_and_ellipse_do_without_the_beam(stopped, bent) -> None:
     assert ellipse.center == pytest.approx(whole.center, abs=0.15)
 
 
+def test_parts_of_one_crystal_may_have_several_centres(rng) -> None:
+    """Few counts: in a part of the scan reflections of two grains meet elsewhere, but not at the same place in all."""
+    y, x = np.mgrid[:48, :48] - 24.0
+    turned = 0.2 + 0.5 * (np.arange(14) > 5)[:, None] + np.pi / 2 * np.arange(4)
+    spots = np.hypot(y - 14 * np.sin(turned)[:, :, None, None], x - 14 * np.cos(turned)[:, :, None, None]) < 3
+    rates = np.where(np.hypot(y, x) < 5, 0, 0.02 + spots.sum(axis=1))
+    for _ in range(3):
+        found = diffraction.find_descan(rng.poisson(rates, (12, 14, 48, 48)), 3.0, center="friedel")
+        np.testing.assert_allclose(found.center, np.broadcast_to(24.0, (12, 14, 2)), atol=0.15)
+
+
 def test_a_given_centre_is_taken(stopped) -> None:
     truth, frames = stopped
     one = diffraction.find_descan(frames, truth.radius_px, center=(40, 39.5))
@@ -69,6 +80,21 @@ def test_a_given_centre_is_taken(stopped) -> None:
     assert one.span_px == one.residual_px == 0
     everywhere = diffraction.find_descan(frames, truth.radius_px, center=truth.center.reshape(20, 20, 2))
     np.testing.assert_array_equal(everywhere.center.reshape(-1, 2), truth.center)
+
+
+def test_disks_have_it_found_on_request(stopped) -> None:
+    """As by hand: its place from the symmetry of the patterns, and the shadow of the stop as the mask."""
+    truth, frames = stopped
+    lit = np.where(STOP, 0, frames[:8] + 1)  # nowhere else is it dark
+    found = diffraction.find_disks(lit, truth.radius_px, center="friedel", passes=1)
+    plane = diffraction.find_descan(lit, truth.radius_px, center="friedel")
+    by_hand = diffraction.find_disks(lit, truth.radius_px, center=plane, mask=~STOP, passes=1)
+    for name in ("frame", "y", "x", "intensity", "sigma_px", "score", "slope"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(by_hand, name))
+    words = " ".join(found.notes)
+    assert "centre of symmetry" in words
+    assert f"{STOP.sum()} pixels round the direct beam that never have counts" in words
+    assert found.provenance.as_dict()["parameters"]["center"]["shape"] == [8, 20, 2]
 
 
 def test_the_second_pass_knows_the_hidden_beam(grains, frames) -> None:
