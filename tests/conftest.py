@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,6 +48,8 @@ def share_compiled_functions(folder: Path, worker: str) -> None:
     file._data_name = lambda self, number: f"tests-{name_of(self, number)}"
 
 
+gc.set_threshold(20_000, 10, 10)
+
 hypothesis.settings.register_profile(
     "esteem", deadline=None, max_examples=30, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
@@ -65,10 +68,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first."""
     folders = [Path(__file__).parent / name for name in LONGEST]
 
-    def rank(item: pytest.Item) -> int:
-        return next((n for n, folder in enumerate(folders) if folder in item.path.parents), len(folders))
+    @functools.cache
+    def rank(path: Path) -> int:
+        return next((n for n, folder in enumerate(folders) if folder in path.parents), len(folders))
 
-    items.sort(key=rank)
+    items.sort(key=lambda item: rank(item.path))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_is_there_stays() -> None:
+    """Let the collector of garbage look at nothing that was there before: modules, tests, what other files left.
+
+    That is millions of objects, and to look at them again and again took most of the time of the tests of Nion Swift,
+    which make many objects that refer to each other.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

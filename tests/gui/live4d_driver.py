@@ -26,7 +26,7 @@ async def other_live_view(window: Any, panel: Any) -> float:
         return np.array(items[0].data) if items and items[0].data is not None else None
 
     await click(button(panel, "Scan"))
-    await until(lambda: image() is not None and np.all(np.ptp(image(), axis=1) > 0), "no image", 20)
+    await until(lambda: image() is not None and np.all(np.ptp(image(), axis=1) > 0), "no image")
     await click(button(panel, "Stop"))
     await until(lambda: not source.is_playing, "it did not stop")
     return float(np.std(image()))

@@ -16,7 +16,7 @@ PANEL = "esteem-multiframe-panel"
 SESSION = os.environ.get("MULTIFRAME_SESSION", "")
 
 
-async def settled(handler: Any, limit_s: float = 60.0) -> str:
+async def settled(handler: Any, limit_s: float = 240.0) -> str:
     """Wait until nothing goes on; return what the panel says."""
     await until(
         lambda: not handler.is_busy and not handler.model.is_busy, f"it says {handler.message.value!r}", limit_s

@@ -36,8 +36,8 @@ async def drive(app: Any, window: Any) -> dict[str, Any]:
     await ready(handler)
     app.beam_listener = watch_beam(handler.plan.instrument)
     await click(handler.acquire_button)
-    await until(lambda: handler.session and handler.session.runner, "not started", 60)
-    await until(lambda: handler.session.runner.status.acquired, "no frames", 60)
+    await until(lambda: handler.session and handler.session.runner, "not started")
+    await until(lambda: handler.session.runner.status.acquired, "no frames")
     await asyncio.sleep(1.5)
     status = handler.session.runner.status
     await picture("quit.png")

@@ -98,7 +98,7 @@ class Swift:
         self.work = work
         self._display = display_name
 
-    def result(self, limit_s: float = 120.0) -> dict[str, Any]:
+    def result(self, limit_s: float = 600.0) -> dict[str, Any]:
         """Wait until the driver has returned, and return what it has.
 
         Raises

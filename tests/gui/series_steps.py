@@ -64,7 +64,7 @@ async def run(window: Any) -> dict[str, Any]:
 
     await choose_items(window, [model.get_display_item_for_data_item(item) for item in items])
     await command("Align Multi-Frame SI...")
-    await until(lambda: titled("Coverage and Maps of"), "nothing was aligned", 60)
+    await until(lambda: titled("Coverage and Maps of"), "nothing was aligned")
     await asyncio.sleep(0.5)
     await picture("series_aligned.png")
     await call("wmctrl", "-c", "Computation")  # Nion opens its editor, which has the keyboard
@@ -75,7 +75,7 @@ async def run(window: Any) -> dict[str, Any]:
     shown.add_graphic(graphic)
     await choose_items(window, [shown, model.get_display_item_for_data_item(total)])
     await command("Motif Average...")
-    await until(lambda: titled("Motif Spectra of"), "no motif was averaged", 60)
+    await until(lambda: titled("Motif Spectra of"), "no motif was averaged")
     await call("wmctrl", "-c", "Computation")
     for place, start in zip(places, ("Mean of", "Drift Down", "Motif of", "Motif Spectra"), strict=True):
         place.set_display_panel_display_item(model.get_display_item_for_data_item(titled(start)))

@@ -62,7 +62,7 @@ class Bench:
         session = handler.session
         await click(handler.acquire_button)
         await until(lambda: handler.session is not session, f"not started: {handler.message.value!r}")
-        await until(lambda: handler.session.runner and handler.session.runner.status.reduced, "no frames", 60)
+        await until(lambda: handler.session.runner and handler.session.runner.status.reduced, "no frames")
 
     def planned(self) -> dict[str, float]:
         """Return what the plan will expose, and what has been exposed before."""
@@ -101,8 +101,8 @@ async def live_view(bench: Bench, window: Any, panel: Any) -> dict[str, Any]:
     source = bench.plan.scan_source
     await click(button(panel, "Scan"))
     await until(lambda: source.is_playing, "the live view did not start")
-    await until(lambda: not bench.instrument.is_blanked, "the beam did not come on", 60)
-    await until(lambda: bench.charge("live view") > 0, "no electrons in the live view", 60)
+    await until(lambda: not bench.instrument.is_blanked, "the beam did not come on")
+    await until(lambda: bench.charge("live view") > 0, "no electrons in the live view")
     await until(lambda: button(panel, "Stop"), "no button Stop")
     await click(button(panel, "Stop"))
     await until(lambda: not source.is_playing, "the live view did not stop")
@@ -122,7 +122,7 @@ async def open_run(bench: Bench, path: str) -> str:
     )
     with (WORK / "open_run.log").open("w") as log:
         hands = subprocess.Popen(["sh", "-c", steps], env=environment(), stdout=log, stderr=log)
-        await until(lambda: handler.session is not session, f"not opened; {handler.message.value!r}", 30)
+        await until(lambda: handler.session is not session, f"not opened; {handler.message.value!r}")
         hands.wait(60)
     return await ended(handler)
 

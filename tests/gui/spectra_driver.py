@@ -37,7 +37,7 @@ async def hide_and_abort(panel: Any) -> list[str]:
     await enter(handler.frames_edit, "1000")
     await until(lambda: not handler.model.is_busy, "no figures")
     await click(handler.acquire_button)
-    await until(lambda: handler.message.value.startswith("Frame 1 "), f"no frame: {handler.message.value!r}", 60)
+    await until(lambda: handler.message.value.startswith("Frame 1 "), f"no frame: {handler.message.value!r}")
     panel.hide()
     await until(lambda: NotificationDialog.notification_dialog is not None, "no notification")
     await asyncio.sleep(1.5)
@@ -45,7 +45,7 @@ async def hide_and_abort(panel: Any) -> list[str]:
     (notice,) = NotificationDialog.notification_dialog.notifications.items
     window = NotificationDialog.notification_dialog.window._document_window
     await click(button(SimpleNamespace(widget=window.root_widget), "Abort"))
-    await until(lambda: not handler.is_busy, "it was not aborted", 30)
+    await until(lambda: not handler.is_busy, "it was not aborted")
     panel.show()
     return [notice.text, handler.message.value]
 
@@ -101,7 +101,7 @@ async def drive(app: Any, window: Any) -> dict[str, Any]:
     charge = instrument.ledger.totals.get("acquisition", 0.0)
     await click(handler.acquire_button)
     await until(lambda: handler.is_running.value, f"not started: {handler.message.value!r}")
-    await until(lambda: not handler.is_busy, f"it did not end: {handler.message.value!r}", 120)
+    await until(lambda: not handler.is_busy, f"it did not end: {handler.message.value!r}")
     charge = instrument.ledger.totals["acquisition"] - charge
     message, stored, titles = handler.message.value, handler.region.frame(1), sorted(handler.live.items)
     await call("xdotool", "mousemove", "960", "5")

@@ -125,9 +125,9 @@ async def drive(app: Any, window: Any) -> dict[str, Any]:
     await asyncio.sleep(0.5)
 
     await restore(path)
-    await until(lambda: imports or model.data_items, "nothing is imported", 60)
+    await until(lambda: imports or model.data_items, "nothing is imported")
     seen: set[int] = set()
-    await until(lambda: seen.add(imports[0].progress.value) or model.data_items, "nothing came", 60)
+    await until(lambda: seen.add(imports[0].progress.value) or model.data_items, "nothing came")
     (found,) = model.data_items
     await asyncio.sleep(1)
     await picture("store_restored.png")

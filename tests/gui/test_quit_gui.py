@@ -16,7 +16,7 @@ def test_quitting_while_acquiring_is_safe(swift) -> None:
         assert not before["is_blanked"]
         assert 0 < before["acquired"] < 256 * 256
         running.close_window()
-        running.wait_for_end(20)
+        running.wait_for_end(120)
         assert running.process.returncode == 0, running.logs()
     assert "Traceback" not in running.logs(), running.logs()
 

@@ -30,7 +30,7 @@ async def run(window: Any, taken: Any) -> dict[str, Any]:
     image.title = "Interface"
     model.append_data_item(image)
     shown = UnmixWindow(window, "Unmix Spectrum Image", image)
-    await until(lambda: shown.picture.value is not NOTHING, f"no preview: {shown.message.value!r}", 60)
+    await until(lambda: shown.picture.value is not NOTHING, f"no preview: {shown.message.value!r}")
     preview = shown.message.value
     await enter(shown.components_edit, "2")
     await click(shown.sure_box)
@@ -41,7 +41,7 @@ async def run(window: Any, taken: Any) -> dict[str, Any]:
     computation = model.computations[-1]
     made = dict(zip((*unmix_image.TITLES, *unmix_image.SIGMA), computation.output_items, strict=True))
     last = made[SHOWN[-1]]
-    await until(lambda: computation.error_text or last.xdata is not None, "the image was not unmixed", 90)
+    await until(lambda: computation.error_text or last.xdata is not None, "the image was not unmixed")
     shown.dialog.request_close()
     for panel, name in zip(window.workspace_controller.display_panels, SHOWN, strict=False):
         panel.set_display_panel_display_item(model.get_display_item_for_data_item(made[name]))

@@ -41,7 +41,7 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
 
 
-async def until(condition: Callable[[], Any], what: str, limit_s: float = 30.0) -> float:
+async def until(condition: Callable[[], Any], what: str, limit_s: float = 240.0) -> float:
     """Wait for something, and return how long it took in s."""
     began = time.monotonic()
     while not condition():
@@ -113,12 +113,12 @@ async def show_panels(window: Any, *panel_ids: str) -> list[Any]:
 
 async def ready(handler: Any) -> None:
     """Wait until the panel has nothing to do and the plan is reckoned."""
-    await until(lambda: not handler.is_busy, f"the panel says {handler.message.value!r}", 60)
+    await until(lambda: not handler.is_busy, f"the panel says {handler.message.value!r}")
     await until(lambda: not handler.plan.is_busy, "the plan was not reckoned")
     await asyncio.sleep(0.2)
 
 
-async def ended(handler: Any, limit_s: float = 60.0) -> str:
+async def ended(handler: Any, limit_s: float = 240.0) -> str:
     """Wait for the end of a run and return what the panel says."""
     words = ("Done", "Error", "Not", "Stopped")
     await until(lambda: handler.message.value.startswith(words), "the run did not end", limit_s)

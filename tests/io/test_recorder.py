@@ -143,19 +143,23 @@ def test_ctrl_c_ends_the_waiting_and_not_the_writing(tmp_path, gate, monkeypatch
 
 
 PROGRAM = """
-import signal, sys, threading, time
+import signal, sys, time
 sys.path.insert(0, {folder!r})
 import series_function as s
 from esteemcore import io
 from esteemcore.io import durable
 
+presses = iter([True])
+
 def slow(path, pieces):
     time.sleep(0.02)
+    if recorder.status.taken == 8 and next(presses, False):
+        signal.raise_signal(signal.SIGINT)
     s.WRITE_FILE(path, pieces)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # programs in the background do not hear it
 recorder = io.SeriesRecorder(io.SeriesWriter({path!r}, s.signals()))
 durable.write_file = slow
-threading.Timer(0.1, lambda: signal.raise_signal(signal.SIGINT)).start()
 with recorder:
     for number in range(8):
         recorder.put(s.make(number), **s.known(number))
