@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from esteemcore._core.errors import ParameterError
+from esteemcore.diffraction.camera_gain import gain_notes
 from esteemcore.diffraction.data4d import PIECE_BYTES, spec_of
 
 SAMPLE = 4096
@@ -49,7 +50,7 @@ class Counts:
     sample : ndarray of float64, shape (ky, kx)
         Mean of a sample of the frames, broken pixels filled in.
     notes : list of str
-        What is wrong with the detector.
+        What is wrong with the detector, or with its values as counts.
 
     Raises
     ------
@@ -87,6 +88,7 @@ class Counts:
         if self.broken.any():
             total[self.broken] = total[self._source[0], self._source[1]]
         self.sample = total / frames
+        self.notes += gain_notes(data4d, ~self.broken)
 
     def sample_rows(self) -> NDArray[np.int64]:
         """Return rows of the scan, evenly spread, with about `SAMPLE` frames."""

@@ -15,6 +15,7 @@ from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
 from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore.diffraction.beam_ellipse import ellipse_of_beams
+from esteemcore.diffraction.camera_gain import gain_notes
 from esteemcore.diffraction.data4d import pieces, spec_of
 from esteemcore.diffraction.descan import Descan, checked_mask, checked_radius
 from esteemcore.diffraction.disks import Disks
@@ -82,8 +83,8 @@ def find_disks(
     Returns
     -------
     DiskTable
-        One row per disk. `DiskTable.notes` says what is wrong: no disks, saturated pixels, another radius; and
-        which ellipse was fitted without being given.
+        One row per disk. `DiskTable.notes` says what is wrong: no disks, saturated pixels, another radius, values that
+        do not scatter as electrons do; and which ellipse was fitted without being given.
 
     Raises
     ------
@@ -141,7 +142,8 @@ def find_disks(
             if distortion is None and center is None and probe is None:
                 distortion = ellipse_of_beams(data4d, latest, reducer.radius_px, reducer.look(spec.frame_shape).valid)
                 unasked = () if distortion is None else (_ellipse_note(distortion),)
-    return dataclasses.replace(latest, notes=(*latest.notes, *unasked))
+    doubts = gain_notes(data4d, reducer.look(spec.frame_shape).valid)
+    return dataclasses.replace(latest, notes=(*latest.notes, *unasked, *doubts))
 
 
 def _ellipse_note(distortion: NDArray[np.float64]) -> str:
