@@ -45,6 +45,10 @@ DOUBTED = 0.03
 """The same where half as many reflections as lie on rings lie beyond them, which tells another crystal, too."""
 FEW_RINGS = 3
 """Rings on which reflections of one crystal may lie at another size, the rest of them beyond all spacings."""
+LONELY = 0.5
+"""Share of the disks that other positions have, too, below which each is a reflection of its own, as of a powder."""
+MOST_DISKS = 2000
+"""Single disks of a powder that are used at most, evenly taken from all."""
 LARGEST_NM = 1.0
 """Spacing from which it may be in Å."""
 LARGEST_SHEAR = 0.01
@@ -127,7 +131,8 @@ def pixel_size(
 ) -> PixelSize:
     r"""Measure the size of a pixel, and the ellipse of the detector, on a crystal whose lattice planes are known.
 
-    Disks that many positions have in common are joined to reflections. The scale is looked for at which their
+    Disks that many positions have in common are joined to reflections; where hardly any are, as in a powder of small
+    grains, each disk is one. The scale is looked for at which their
     distances from the direct beam are those of the planes, and scale, ellipse and place of the beam are fitted:
 
     .. math:: 1 / d_k^2 = x^T A x - b \cdot x, \quad p = (\det A)^{1/4}
@@ -205,7 +210,11 @@ def pixel_size(
     beside = np.hypot(*vectors.T) > BEAM_PX
     if beside.sum() < 3:
         raise CalibrationError("hardly any disk lies beside the direct beam: there is nothing to measure")
-    spots, error = gathered(vectors[beside], sigma[beside], positions)
+    spots, error, common = gathered(vectors[beside], sigma[beside], positions)
+    powder = common < LONELY
+    if powder:
+        some = np.flatnonzero(beside)[:: math.ceil(beside.sum() / MOST_DISKS)]
+        spots, error = vectors[some], sigma[some]
     if len(spots) < 3:
         raise CalibrationError(
             f"the disks make {len(spots)} reflections beside the direct beam; three at least are needed"
@@ -217,8 +226,15 @@ def pixel_size(
     found = scales(spots, error, rings, low, high, distortion is None) if low < high else []
     best = _best(found, spots, rings, rough, distortion is None)
     reach = length * best.per_nm < rings[-1] * 1.02
+    beyond, used = int((~reach).sum()), int((best.ring >= 0).sum())
+    if powder and beyond > used and rough is None:  # disks anywhere do so, those of a powder do not
+        raise CalibrationError(
+            f"hardly two positions show the same disks, as of a powder, but at the likeliest size, {best.per_nm:.4g} "
+            f"1/nm per px, {used} of them lie on rings and {beyond} beyond the smallest spacing: is it this crystal? "
+            "Give all spacings that the detector shows, or rough_per_nm"
+        )
     single = _one_lattice(spots)
-    empty = None if single else _empty(best, spots, int((~reach).sum()))
+    empty = None if single else _empty(best, spots, beyond)
     if empty is not None and rough is None:
         raise CalibrationError(
             f"at the likeliest size, {best.per_nm:.4g} 1/nm per px, {empty}: is it this crystal? Give only spacings of "
@@ -244,7 +260,7 @@ def pixel_size(
         explained=best.explained,
         residual_px=best.residual_px,
         beam_energy_kev=energy,
-        notes=_notes(best, planes, int((~reach).sum()), single, distortion is None, rough is None, empty),
+        notes=_notes(best, powder, planes, beyond, single, distortion is None, rough is None, empty),
         provenance=made,
     )
 
@@ -313,10 +329,15 @@ def _empty(best: Scale, spots: Floats, beyond: int) -> str | None:
 
 
 def _notes(
-    best: Scale, planes: Floats, beyond: int, single: bool, free: bool, anywhere: bool, empty: str | None
+    best: Scale, powder: bool, planes: Floats, beyond: int, single: bool, free: bool, anywhere: bool, empty: str | None
 ) -> tuple[str, ...]:
     """Say what is doubtful."""
     notes = []
+    if powder:
+        notes.append(
+            "most disks are seen at one or two positions only: each was taken for a reflection of its own, as a powder "
+            "has them"
+        )
     used = int((best.ring >= 0).sum())
     rings = len(np.unique(best.ring[best.ring >= 0]))
     if used < 8:

@@ -91,8 +91,10 @@ class Scale:
         return self.gain - other.gain - again * float(np.log(other.possible / self.possible))
 
 
-def gathered(vectors: Floats, sigma: Floats, positions: int) -> tuple[Floats, Floats]:
-    """Return the mean places (m, 2) of disks that many positions have in common, and their standard errors (m,).
+def gathered(vectors: Floats, sigma: Floats, positions: int) -> tuple[Floats, Floats, float]:
+    """Return the places (m, 2) of reflections, their standard errors (m,), and the share of the disks that make them.
+
+    A reflection is the mean of disks that several positions have in common.
 
     Parameters
     ----------
@@ -114,7 +116,7 @@ def gathered(vectors: Floats, sigma: Floats, positions: int) -> tuple[Floats, Fl
     top = np.array(ndimage.center_of_mass(highest, near, np.arange(1, number + 1))).reshape(-1, 2)
     far, which = cKDTree(top / FINE + low).query(vectors)
     far = np.where(far < TOGETHER_PX, far, np.inf)
-    place, error = [], []
+    place, error, belong = [], [], 0
     least = 1 if positions < 4 * OFTEN else OFTEN
     order = np.argsort(which, kind="stable")
     for own in np.split(order, np.cumsum(np.bincount(which, minlength=len(top)))[:-1]):
@@ -130,7 +132,8 @@ def gathered(vectors: Floats, sigma: Floats, positions: int) -> tuple[Floats, Fl
         spread = weight @ ((vectors[own] - mean) ** 2).sum(axis=1) / (2 * max(len(own) - 1, 1))
         place.append(mean)
         error.append(np.sqrt(max(1.0, spread) / weight.sum()))
-    return np.array(place).reshape(-1, 2), np.array(error)
+        belong += len(own)
+    return np.array(place).reshape(-1, 2), np.array(error), belong / len(vectors)
 
 
 def scales(place: Floats, sigma: Floats, rings: Floats, low: float, high: float, elliptic: bool) -> list[Scale]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import importlib
 
@@ -91,6 +92,35 @@ def test_more_positions_make_it_surer() -> None:
     assert many.per_nm_sigma < 0.4 * one.per_nm_sigma
     assert many.reflections.sum() <= 50
     assert abs(many.per_nm - 0.25) < 3 * many.per_nm_sigma
+
+
+def test_a_powder_of_grains_that_are_seen_once() -> None:
+    """Every position another grain: no reflection comes again, and each disk counts. Disks anywhere are refused."""
+    off = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        per_nm, frame = rng.uniform(0.2, 0.28), np.repeat(np.arange(36), 9)
+        place = powder(rng, per_nm, 36 * 9)
+        place[::9] = 0  # the direct beam
+        table = seen(place, rng)
+        table = diffraction.DiskTable(
+            frame,
+            *(getattr(table, name)[1:] for name in ("y", "x")),
+            np.where(np.arange(324) % 9, 100.0, 1e4),
+            np.full(324, 0.1),
+            np.full(324, 9.0),
+        )
+        found = diffraction.pixel_size(table, (6, 6), GOLD)
+        assert found.reflections.sum() > 0.95 * 36 * 8
+        assert any("as a powder" in note for note in found.notes)
+        off.append((found.per_nm - per_nm) / found.per_nm_sigma)
+        assert found.per_nm_sigma < 5e-4 * per_nm
+    assert 0.3 < np.sqrt(np.mean(np.square(off))) < 2
+    for seed in range(5):
+        place = np.random.default_rng(seed).uniform(4, 124, (2, 324))
+        anywhere = dataclasses.replace(table, y=place[0], x=place[1])
+        with pytest.raises(errors.CalibrationError):
+            diffraction.pixel_size(anywhere, (6, 6), GOLD, center=(64, 64))
 
 
 def test_units_scale() -> None:
