@@ -21,7 +21,6 @@ from esteemcore.diffraction._fit_kernels import (
     gather_whole,
 )
 from esteemcore.diffraction._score_kernels import best_places, score_sums, stands_out, sum_columns, sum_disks
-from esteemcore.diffraction._split_kernels import known_inside, split_disks
 
 COLUMNS = 12
 """Numbers in a row: y, x, intensity, sigma, score, background, two tilts, slope, their errors, radius."""
@@ -70,6 +69,20 @@ def make_scratch(ky, kx, zero, look):
         np.empty((WORK_ROWS, size), np.float32),
         np.empty((PARAMETERS + 1, PARAMETERS)),
     )
+
+
+@njit(cache=True, nogil=True)
+def known_inside(y, x, look, mean, sd):
+    """Write what is known about the inside of the reflection at a place relative to the direct beam."""
+    known = look.reflections
+    nearest, which = 0.25 * look.radius * look.radius, -1
+    for i in range(known.shape[0]):
+        distance = (y - known[i, 0]) ** 2 + (x - known[i, 1]) ** 2
+        if distance < nearest:
+            nearest, which = distance, i
+    for i in range(3):
+        mean[i] = look.inside[which, i] if which >= 0 else 0.0
+        sd[i] = look.inside_sd[which, i] if which >= 0 else look.usual_sd[i]
 
 
 @njit(cache=True, nogil=True)
@@ -224,10 +237,7 @@ def _fit_again(frame, look, axis, known, scratch, rows):
         guess[i, 0], guess[i, 1], guess[i, 2] = row[0], row[1], row[2] / look.electrons
         guess[i, 3], guess[i, 4] = row[5], row[4]
     _fit_places(frame, look, n, center_y, center_x, True, scratch, rows)
-    if not look.split:
-        return n
-    sum_columns(frame, look.pad, scratch.prefix)
-    return split_disks(frame, scratch.prefix, n, center_y, center_x, look, guess, rows)
+    return n
 
 
 @njit(cache=True, nogil=True)

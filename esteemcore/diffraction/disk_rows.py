@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -87,7 +89,10 @@ def rows_of_frames(
     frames = np.ascontiguousarray(frames, np.uint16 if few_bits else np.float64)  # loops are compiled for these two
     zero: Any = np.int32(0) if few_bits else np.float64(0)
     number, rows = _room(len(frames))
-    n = _frame_kernels.find_in_frames(frames, look, zero, known, _limits(first, part, len(frames)), number, rows)
+    limits = _limits(first, part, len(frames))
+    n = _frame_kernels.find_in_frames(frames, look, zero, known, limits, number, rows)
+    if look.split:
+        return _told_apart(frames, look, limits, number, rows)
     return number, rows[:n].copy()
 
 
@@ -103,12 +108,36 @@ def rows_of_events(
     n = _frame_kernels.find_in_events(
         offset, electrons.pixel, electrons.count, *spec.frame_shape, look, known, limits, number, rows
     )
+    if look.split:
+        pieces = (slice(a, b) for a, b in itertools.pairwise(offset))
+        frames = (np.bincount(electrons.pixel[s], electrons.count[s], look.valid.size) for s in pieces)
+        return _told_apart(frames, look, limits, number, rows)
     return number, rows[:n].copy()
 
 
 def of_part[AnyLook: (Look, TemplateLook)](look: AnyLook, part: slice) -> AnyLook:
     """Return what is looked for in a part of the frames: with their own direct beams, where each frame has one."""
     return look if len(look.axis) == 1 else look._replace(axis=look.axis[part])
+
+
+def _told_apart(
+    frames: Iterable[NDArray[Any]], look: Look, limits: Numbers, number: Numbers, rows: Rows
+) -> tuple[Numbers, Rows]:
+    """Return the number of disks of each frame and their rows, with those that lie on the ones that were fitted."""
+    from esteemcore.diffraction import _overlap_kernels
+
+    told, at, number = [rows[:0]], np.concatenate([[0], np.cumsum(number)]), number.copy()
+    for f, frame in enumerate(frames):
+        mine = rows[at[f] : at[f + 1]]
+        if limits[f, 0] >= 0:
+            counts = np.where(look.valid, frame.reshape(look.valid.shape), 0).astype(np.float64)
+            axis = np.array(look.axis[f % len(look.axis)])
+            room = np.empty((MOST_DISKS, len(COLUMNS)), np.float32)
+            room[: len(mine)] = mine
+            number[f] = _overlap_kernels.tell_apart(counts, len(mine), axis, look, room)
+            mine = room[: number[f]]
+        told.append(mine)
+    return number, np.concatenate(told)
 
 
 def _room(frames: int) -> tuple[Numbers, Rows]:

@@ -118,8 +118,10 @@ class Disks:
         fraction of the time. Where it says that a position was visited more than once, or not at all, disks are looked
         for.
     overlapping : bool
-        Also look for a second disk beside each found one, nearer than 1.6 radii, where crystals lie on top of each
-        other. Two are taken where they make the counts likelier by 6.5 standard deviations than one. Needs `found`.
+        Also look for disks that lie partly on others, where crystals lie on top of each other. Where the disks of a
+        frame lie on two lattices or three, at their points: a disk is taken if it makes the counts likelier by 1.2
+        standard deviations less than `significance`, and the scores of all disks on lattices are larger by as much.
+        Elsewhere beside each disk, where two must make the counts likelier than one by 2.5 more. Needs `found`.
     threads : int, optional
         Threads that work at once. Default: one per processor.
 

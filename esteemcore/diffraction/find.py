@@ -72,9 +72,9 @@ def find_disks(
         What the disks look like: along the radius, see `learn_probe`, for all passes; or as an image of any pattern,
         see `learn_template`, which is looked for and fitted in one pass. Default: see `passes`.
     overlapping : bool
-        In the second pass, also look beside each disk for another one that lies partly on it (crystals on top of each
-        other), and fit both together. Takes several times as long; the inside of bright disks may be taken for a
-        second one, see `Disks`.
+        In the second pass, also look for disks that lie partly on others, where crystals lie on top of each other: at
+        the points of their lattices, or, where a frame shows no two lattices, beside each disk. Takes several times as
+        long; the inside of bright disks may be taken for a second one, see `Disks`.
     progress : callable, optional
         Called with the fraction done, 0 to 1.
     cancel : threading.Event, optional

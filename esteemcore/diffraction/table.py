@@ -43,7 +43,8 @@ class DiskTable:
     tilt_sd, slope_sd : ndarray of float32, shape (n,), optional
         Their standard deviations, what was known before included.
     measured_radius_px : ndarray of float32, shape (n,), optional
-        The radius that the counts of the disk ask for, to first order; NaN where two disks were fitted together.
+        The radius that the counts of the disk ask for, to first order; NaN where two disks were fitted together, and
+        where a disk was found by a lattice.
     visits : ndarray of uint32, shape (y, x), optional
         Frames at each position: the rows of all of them are in the table.
     notes : tuple of str

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from scipy import optimize, special
 
-from esteemcore import diffraction, errors, stream
+from esteemcore import diffraction, errors, events, stream
 from esteemcore.diffraction import look
 
 RADIUS = 4.5
-FLAT = np.zeros((2, 0), np.float32)
 
 
 def soft(dy, dx, radius=RADIUS, edge=look.EDGE_PX):
@@ -84,6 +83,11 @@ def test_the_likelihood_of_a_pair_and_its_slopes() -> None:
     prior, sd = rng.normal(0, 0.1, (2, 3)), np.full((2, 3), 0.3)
     counts = rng.poisson(1.0, y.size)
     window = np.stack([y, x, counts, np.full(y.size, 0.05)]).astype(np.float32)
+    anchor = np.array([[0.1, 0.2, 4.0], [1.5, 4.0, 0.0]])
+    known = np.zeros((0, 2)), np.zeros((0, 3)), np.zeros((0, 3))
+    seen = look.make_look(np.ones((40, 40), bool), RADIUS, 4.0, np.linalg.inv(turn), np.full(2, np.nan), known)
+    memory = {"prior": prior, "prior_sd": sd, "anchor": anchor, "window": window, "outward": outward}
+    pair = kernels.make_pair(seen)._replace(**memory)
 
     def model(p):
         rate = 0.05 + p[0] * (1 + p[1] * (outward @ [y, x]) / 4) ** 4
@@ -96,10 +100,11 @@ def test_the_likelihood_of_a_pair_and_its_slopes() -> None:
             for i in (0, 1)
         ]
         usual = np.sum(np.square([(p[1] - prior[0, 2]) / sd[0, 2], *tilts])) / 2
-        return np.sum(special.xlogy(counts, rate) - rate) - usual
+        off = np.sum(anchor[:, 2:] * (p[2:].reshape(2, 5)[:, 3:] - anchor[:, :2]) ** 2) / 2
+        return np.sum(special.xlogy(counts, rate) - rate) - usual - off
 
     normal, gradient = np.empty((12, 12)), np.empty(12)
-    value = kernels._evidence(window, y.size, p, 2, outward, prior, sd, RADIUS, 2.0, turn, FLAT, normal, gradient)
+    value = kernels._evidence(pair, y.size, p, 2, seen, normal, gradient)
     assert value == pytest.approx(model(p), rel=1e-5)
     slopes = optimize.approx_fprime(p, model, 1e-6)
     free = [0, 1, 3, 4, 5, 6, 8, 9, 10, 11]  # the prior of tilts is taken as one of fixed width while heights change
@@ -130,3 +135,19 @@ def test_chunks_do_not_matter(pairs) -> None:
     frames, table = pairs
     again = told_apart(frames, order=np.arange(60)[::-1], size=7)
     np.testing.assert_array_equal(again.y, table.y)
+
+
+def test_events_give_the_same_disks(pairs) -> None:
+    """Also where a part of the detector does not count."""
+    frames, _ = pairs
+    mask = np.ones((40, 40), bool)
+    mask[18:20, 20:22] = False
+    first = found(frames, passes=1, mask=mask)
+    reducer = diffraction.Disks(RADIUS, center=(20, 4), mask=mask, found=first, overlapping=True, threads=1)
+    spec = stream.Spec((1, 60), (40, 40), np.uint16)
+    dense = stream.Chunk(np.arange(60), frames)
+    sparse = stream.Chunk(np.arange(60), events=events.events_from_frames(frames))
+    (number, rows, _), (same, others, _) = reducer.rows(spec, dense), reducer.rows(spec, sparse)
+    assert len(rows) > len(first) + 20
+    np.testing.assert_array_equal(same, number)
+    np.testing.assert_array_equal(others, rows)
