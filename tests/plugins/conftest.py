@@ -8,6 +8,7 @@ import dataclasses
 import logging
 import sys
 import time
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,22 @@ def main_loop() -> Iterator[asyncio.AbstractEventLoop]:
 def swift(main_loop: asyncio.AbstractEventLoop) -> Any:
     """Nion's headless application; to be made before anything else."""
     return TestContext.TestSetup()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_devices() -> Iterator[None]:
+    """Leave out the 0.5 s that Nion waits before each acquisition for devices to settle; simulated ones are settled."""
+    without = types.SimpleNamespace(**vars(time))
+    without.sleep = lambda duration_s: time.sleep(0.0 if duration_s == 0.5 else duration_s)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Acquisition, "time", without)
+        yield
+
+
+@pytest.fixture
+def waiting_for_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait as Nion does in a microscope."""
+    monkeypatch.setattr(Acquisition, "time", time)
 
 
 @contextlib.contextmanager

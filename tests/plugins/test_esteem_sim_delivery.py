@@ -103,7 +103,7 @@ def test_a_scan_that_fails_before_the_first_frame_says_why_at_once(microscope: A
 # aborts -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("delay_s", [0.55, 0.6, 0.65, 0.7])
+@pytest.mark.parametrize("delay_s", [0.05, 0.1, 0.15, 0.2])
 @pytest.mark.parametrize("is_paced", [True, False])
 def test_an_abort_by_another_thread_loses_no_frame(microscope: Any, delay_s: float, is_paced: bool) -> None:
     microscope.camera.is_paced = is_paced
@@ -150,6 +150,7 @@ def test_an_abort_after_the_last_frame_was_drawn_loses_no_frame(
     assert_delivered(microscope, sink)
 
 
+@pytest.mark.usefixtures("waiting_for_devices")
 @pytest.mark.parametrize("delay_s", [0.0, 0.4])
 def test_the_safe_state_stops_an_acquisition_that_is_being_prepared(microscope: Any, delay_s: float) -> None:
     instrument = microscope.instrument

@@ -37,6 +37,7 @@ def notices(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return shown
 
 
+@pytest.mark.usefixtures("waiting_for_devices")
 @pytest.mark.parametrize(("camera", "delay_s"), [("", 0.0), (EELS, 0.0), (EELS, 0.2), (EELS, 0.5)])
 def test_an_abort_between_frames_is_told_once(bench: Bench, notices: list[Any], camera: str, delay_s: float) -> None:
     bench.choose("HAADF", camera)
