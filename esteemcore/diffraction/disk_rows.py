@@ -21,6 +21,10 @@ Numbers = NDArray[np.int64]
 
 NOTHING_FOUND: tuple[Rows, Numbers | None] = (np.zeros((0, len(COLUMNS)), np.float32), None)
 """No disks of a first pass: all are looked for."""
+FULL_COUNTERS = (63, 4095, 16383)
+"""Largest values of counters of 6, 12 and 14 bits, which are stored in whole bytes."""
+LEAST_FULL = 8
+"""Pixels of a frame at such a value, and none above, that counts do not have by chance."""
 
 
 class FoundDisks:
@@ -73,9 +77,20 @@ def checked_frames(chunk: Chunk, look: Look) -> tuple[NDArray[Any], Numbers]:
                 f"pixel {where[1:]} of the frame at position {chunk.index[where[0]]} is {frames[where]}; mend the "
                 "frames, or give a mask with False where pixels are bad"
             )
-    elif frames.dtype != np.bool_ and frames.size and (top := frames.max()) == np.iinfo(frames.dtype).max:
-        saturated = ((frames == top) & look.valid).sum(axis=(1, 2))
+    elif frames.dtype != np.bool_ and frames.size:
+        saturated = _full(frames, look.valid)
     return frames, saturated
+
+
+def _full(frames: NDArray[Any], valid: NDArray[np.bool_]) -> Numbers:
+    """Return how many good pixels of each frame are as full as its integers, or a counter of fewer bits, can be."""
+    top, largest = frames.max(axis=(1, 2)), int(np.iinfo(frames.dtype).max)
+    pixels = np.zeros(len(frames), np.int64)
+    for value in (*FULL_COUNTERS, largest):
+        some = np.flatnonzero(top == value)
+        full = ((frames[some] == value) & valid).sum(axis=(1, 2))
+        pixels[some] = np.where((full >= LEAST_FULL) | (value == largest), full, 0)
+    return pixels
 
 
 def rows_of_frames(

@@ -176,6 +176,9 @@ def test_another_radius_is_noticed(frames, wrong) -> None:
 def test_what_cannot_be_right_is_told(frames) -> None:
     saturated = np.minimum(frames[:2].astype(int) * 8, 255).astype(np.uint8)
     assert any("saturated at 24 of 24" in note for note in diffraction.find_disks(saturated, 4.2).notes)
+    six_bits = np.minimum(frames[:2].astype(int) * 8, 63).astype(np.uint16)
+    six_bits[0, 0, 40, 40] = 64  # a counter of more bits, then
+    assert any("saturated at 23 of 24" in note for note in diffraction.find_disks(six_bits, 4.2, passes=1).notes)
     empty = diffraction.find_disks(np.zeros((2, 3, 32, 32), np.uint8), 4.0)
     assert len(empty) == 0
     assert "no disk" in empty.notes[0]
