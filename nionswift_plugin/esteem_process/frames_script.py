@@ -48,7 +48,7 @@ disks = diffraction.find_disks(
     frames,
     radius,
     significance={significance},
-    center=center,
+    center={center},
     mask=mask,
     distortion=distortion,
     overlapping={overlapping},

@@ -7,7 +7,6 @@ import threading
 from typing import Any
 
 import numpy as np
-from nion.swift import ComputationPanel
 from nion.swift.model import DataItem, Graphics
 from nion.ui import Declarative
 from nion.utils import Model
@@ -18,7 +17,7 @@ from esteemcore import io
 from esteemcore.cli import unmix_preview
 from esteemcore.errors import CancelledError, EsteemError, ParameterError
 from esteemcore.spectral.methods import METHODS
-from nionswift_plugin.esteem_process import spectra_items, unmix_view
+from nionswift_plugin.esteem_process import parameters_window, spectra_items, unmix_view
 from nionswift_plugin.esteem_process.computations import unmix_image
 from nionswift_plugin.esteem_process.import_job import words
 from nionswift_plugin.esteem_process.store_job import DataReferences
@@ -56,11 +55,6 @@ class UnmixWindow(Declarative.WindowHandler):
         Only where this image is not zero takes part.
     is_sure : bool
         Whether it is asked how sure the components are.
-
-    Attributes
-    ----------
-    dialog : EditComputationDialog or None
-        Nion's, which is opened with the computation.
     """
 
     def __init__(
@@ -80,7 +74,6 @@ class UnmixWindow(Declarative.WindowHandler):
         self._calls = UserInterfaceCalls(document_controller.event_loop)
         self._worker = NewestFirst(self._calls, "esteem-unmix-preview")
         self._cancel = threading.Event()
-        self.dialog: ComputationPanel.EditComputationDialog | None = None
         self.number, self.whole = NumberConverter(), WholeConverter()
         self.what = Model.PropertyModel(str(item.title))
         self.noise_names, self.noise_index = Model.PropertyModel(list(NOISE)), Model.PropertyModel(0)
@@ -157,11 +150,8 @@ class UnmixWindow(Declarative.WindowHandler):
             "uncertainty": bool(self.is_sure.value),
         }
         self._cancel.set()
-        _, made = unmix_image.make(model, self._item, region=self._region, mask=self._mask, **chosen)
-        for result in made.values():
-            self._window.show_display_item(model.get_display_item_for_data_item(result))
-        self.dialog = ComputationPanel.EditComputationDialog(self._window, made["abundances"])
-        self.dialog.show()
+        computation, made = unmix_image.make(model, self._item, region=self._region, mask=self._mask, **chosen)
+        parameters_window.open_results(self._window, computation, made.values())
         self.close_window()
 
     def _looked_at(self) -> tuple[Any, ...]:

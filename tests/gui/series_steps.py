@@ -9,7 +9,7 @@ import numpy as np
 from nion.data import Calibration, DataAndMetadata
 from nion.swift.model import DataItem, Graphics
 from store_driver import command
-from user import call, picture, until
+from user import call, click, picture, until
 
 FRAMES, SIZE, CHANNELS, CELL, STEP_NM = 6, 72, 32, 12, 0.03
 DRIFT = (0.5, -0.3)
@@ -41,8 +41,10 @@ def series() -> list[Any]:
 
 
 async def choose_items(window: Any, displays: list[Any]) -> None:
-    """Select data items in the data panel, the main window in front."""
+    """Select data items in the data panel, which a click gives the keyboard, the main window in front."""
     await call("wmctrl", "-a", "Nion Swift")
+    await click(window.find_dock_panel("data-panel").widget)
+    await asyncio.sleep(0.2)
     window.select_display_items_in_data_panel(displays)
     window.data_panel_focused()
     await asyncio.sleep(0.5)
@@ -67,7 +69,7 @@ async def run(window: Any) -> dict[str, Any]:
     await until(lambda: titled("Coverage and Maps of"), "nothing was aligned")
     await asyncio.sleep(0.5)
     await picture("series_aligned.png")
-    await call("wmctrl", "-c", "Computation")  # Nion opens its editor, which has the keyboard
+    await call("wmctrl", "-c", ": Parameters")  # which has the keyboard
     mean, total = titled("Mean of"), titled("Sum of")
     graphic = Graphics.RectangleGraphic()
     graphic.bounds = ((18 / SIZE, 6 / SIZE), (2 * CELL / SIZE, 2 * CELL / SIZE))
@@ -76,7 +78,7 @@ async def run(window: Any) -> dict[str, Any]:
     await choose_items(window, [shown, model.get_display_item_for_data_item(total)])
     await command("Motif Average...")
     await until(lambda: titled("Motif Spectra of"), "no motif was averaged")
-    await call("wmctrl", "-c", "Computation")
+    await call("wmctrl", "-c", ": Parameters")
     for place, start in zip(places, ("Mean of", "Drift Down", "Motif of", "Motif Spectra"), strict=True):
         place.set_display_panel_display_item(model.get_display_item_for_data_item(titled(start)))
     await asyncio.sleep(1)

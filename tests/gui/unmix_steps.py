@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import numpy as np
-from user import click, enter, picture, until
+from user import call, click, enter, picture, until
 
 SHOWN = ("abundances", "spectra", "abundances_sigma", "spectra_sigma")
 
@@ -42,7 +42,7 @@ async def run(window: Any, taken: Any) -> dict[str, Any]:
     made = dict(zip((*unmix_image.TITLES, *unmix_image.SIGMA), computation.output_items, strict=True))
     last = made[SHOWN[-1]]
     await until(lambda: computation.error_text or last.xdata is not None, "the image was not unmixed")
-    shown.dialog.request_close()
+    await call("wmctrl", "-c", ": Parameters")
     for panel, name in zip(window.workspace_controller.display_panels, SHOWN, strict=False):
         panel.set_display_panel_display_item(model.get_display_item_for_data_item(made[name]))
     await asyncio.sleep(1.5)

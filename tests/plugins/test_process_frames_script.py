@@ -13,6 +13,8 @@ from nion.swift.model import Graphics
 from process_frames import RADIUS, crystal, grains, xdata
 from process_swift import Swift
 
+from esteemcore import diffraction, simulate
+from nionswift_plugin.esteem_process import disk_items
 from nionswift_plugin.esteem_process.commands import frames_script as command
 from nionswift_plugin.esteem_process.commands import save_disks
 from nionswift_plugin.esteem_process.computations import bragg_disks, classify_frames, strain_map
@@ -60,6 +62,30 @@ def test_strain_relative_to_a_reference(app: Swift, tmp_path: Path) -> None:
     for name in strain_map.COMPONENTS:
         np.testing.assert_array_equal(found[name], made[name].data)
     np.testing.assert_array_equal(found["component_sigma"][..., 1], made["eyy_sigma"].data)
+
+
+def test_strain_behind_a_stop(app: Swift, tmp_path: Path) -> None:
+    """The place of the beam is found, and the same in Swift, in the script and in the core."""
+    film = simulate.polycrystal((8, 8), (48, 48), radius_px=RADIUS, electrons=3000, grains=1, amorphous=1, seed=2)
+    frames = film.frames()
+    y, x = np.mgrid[:48, :48] - 24.0
+    frames[..., np.hypot(y - 0.5, x) < 5.5] = 0
+    computation, disks = bragg_disks.make(app.model, app.add(xdata(frames)), center="find it")
+    number, table = disks["number"], disks["table"]
+    app.model.recompute_all()
+    assert "the radius of a beam behind a stop cannot be measured" in computation.error_text
+    computation.set_input_value("radius", RADIUS)
+    _, made = strain_map.make(app.model, table, number, "Film")
+    app.model.recompute_all()
+    expected = diffraction.find_descan(frames, RADIUS, center="friedel").center
+    seen = np.asarray(number.data) > 0
+    np.testing.assert_array_equal(disk_items.beam_of(table.xdata, (8, 8))[seen], expected[seen])
+    assert len(disk_items.from_xdata(table.xdata)) == number.data.sum()
+    assert "behind a stop: its place is the centre of symmetry" in number.caption
+    found = repeated(app, made["exx"], tmp_path)
+    for name in strain_map.COMPONENTS:
+        assert np.isfinite(found[name]).mean() > 0.5
+        np.testing.assert_array_equal(found[name], made[name].data)
 
 
 def test_what_is_doubtful_in_the_measured_radius_is_printed(

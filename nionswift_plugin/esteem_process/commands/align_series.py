@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nion.swift import ComputationPanel
-
-from nionswift_plugin.esteem_process import notices
+from nionswift_plugin.esteem_process import notices, parameters_window
 from nionswift_plugin.esteem_process.computations import align_series
 from nionswift_plugin.esteem_scan.menu import Command
 
@@ -31,10 +29,8 @@ def _align(window: Any) -> None:
             TITLE, "Select a sequence of images, a sequence of spectrum images, or one of each of the same frames"
         )
         return
-    _, made = align_series.make(window.document_model, found.get("images"), found.get("spectra"))
-    for item in reversed(made.values()):
-        window.show_display_item(window.document_model.get_display_item_for_data_item(item))
-    ComputationPanel.EditComputationDialog(window, made["mean"]).show()
+    computation, made = align_series.make(window.document_model, found.get("images"), found.get("spectra"))
+    parameters_window.open_results(window, computation, made.values())
 
 
 COMMAND = Command(TITLE, _align)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nion.swift import ComputationPanel
 from nion.swift.model import Graphics
 
-from nionswift_plugin.esteem_process import notices
+from nionswift_plugin.esteem_process import notices, parameters_window
 from nionswift_plugin.esteem_process.computations import motif_average
 from nionswift_plugin.esteem_scan.menu import Command
 
@@ -32,10 +31,8 @@ def _average(window: Any) -> None:
             TITLE, "Select an image with one rectangle around the motif, and spectra of the same pixels if any"
         )
         return
-    _, made = motif_average.make(model, images[0], motifs[0], spectra[0] if spectra else None)
-    for item in reversed(made.values()):
-        window.show_display_item(model.get_display_item_for_data_item(item))
-    ComputationPanel.EditComputationDialog(window, made["image"]).show()
+    computation, made = motif_average.make(model, images[0], motifs[0], spectra[0] if spectra else None)
+    parameters_window.open_results(window, computation, made.values())
 
 
 COMMAND = Command(TITLE, _average)

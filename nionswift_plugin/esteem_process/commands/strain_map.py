@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nion.swift import ComputationPanel
 from nion.swift.model import Graphics
 
-from nionswift_plugin.esteem_process import frame_items, notices
+from nionswift_plugin.esteem_process import frame_items, notices, parameters_window
 from nionswift_plugin.esteem_process.computations import bragg_disks, strain_map
 from nionswift_plugin.esteem_scan.menu import Command
 
@@ -29,10 +28,9 @@ def _map(window: Any) -> None:
     title = table.title.partition(" [")[0].removeprefix(f"{bragg_disks.TITLES['table']} of ")
     frames = next((item for item in disks.direct_input_items if frame_items.is_4d(item.xdata)), None)
     maps = [item for item in items if frames is not None and frame_items.shows_scan_of(item.xdata, frames.xdata)]
-    _, made = strain_map.make(model, table, number, title, reference=_reference(model, [*maps, number], number))
-    for name in ("exx", "eyy", "exy", "rotation"):
-        window.show_display_item(model.get_display_item_for_data_item(made[name]))
-    ComputationPanel.EditComputationDialog(window, made["exx"]).show()
+    reference = _reference(model, [*maps, number], number)
+    computation, made = strain_map.make(model, table, number, title, reference=reference)
+    parameters_window.open_results(window, computation, [made[name] for name in strain_map.COMPONENTS])
 
 
 def _disks(model: Any, items: list[Any]) -> Any:

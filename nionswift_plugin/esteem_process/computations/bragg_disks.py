@@ -41,7 +41,9 @@ class BraggDisks:
 
     label = "Bragg Disks"
     inputs: ClassVar = {"src": {"label": "Frames"}, "mask": {"label": "Good Pixels"}} | {
-        name: {"label": p[2]} for name, p in PARAMETERS.items()
+        name: {"label": p[2]}
+        for name, p in PARAMETERS.items()
+        if name != "radius"  # its own label is better
     }
     outputs: ClassVar = {name: {"label": title} for name, title in TITLES.items()}
 
@@ -56,15 +58,15 @@ class BraggDisks:
         mask = frame_items.good_pixels(given, data.shape[2:])
         center, distortion = beam_items.typed_center(given), disk_items.distortion_of(given["ellipse"])
         radius, doubts = beam_items.radius_of(data, given, mask, steps(context, 0.0, 0.1))
-        beam: Any = center
+        hidden: diffraction.Descan | None = None
         if center == disk_items.FIND:
-            beam = diffraction.find_descan(data, radius, mask=mask, center=center, progress=steps(context, 0.0, 0.1))
-            doubts = (*doubts, *beam.notes)
+            hidden = diffraction.find_descan(data, radius, mask=mask, center=center, progress=steps(context, 0.0, 0.1))
+            doubts = (*doubts, *hidden.notes)
         table = diffraction.find_disks(
             data,
             radius,
             significance=given["significance"],
-            center=beam,
+            center=center,
             mask=mask,
             distortion=distortion,
             overlapping=given["overlapping"],
@@ -74,7 +76,7 @@ class BraggDisks:
         if not len(table):
             raise ParameterError(". ".join(["no disks were found; check radius and significance", *notes]))
         found = {"radius_px": radius, "ellipse": given["ellipse"], "center": given["center"], "notes": notes}
-        self._made = table, found, axes, beam.center if center == disk_items.FIND else None
+        self._made = table, found, axes, None if hidden is None else hidden.center
 
     def commit(self) -> None:
         """Show what was computed."""

@@ -49,7 +49,9 @@ class ClassifyFrames:
 
     label = "Classify 4D-STEM"
     inputs: ClassVar = {"src": {"label": "Frames"}, "mask": {"label": "Good Pixels"}} | {
-        name: {"label": p[2]} for name, p in PARAMETERS.items()
+        name: {"label": p[2]}
+        for name, p in PARAMETERS.items()
+        if name != "radius"  # its own label is better
     }
     outputs: ClassVar = {name: {"label": title} for name, title in TITLES.items()}
 

@@ -51,8 +51,10 @@ class StrainMap:
         self._made: tuple[diffraction.Strain, tuple[io.Axis, ...]] | None = None
 
     def execute_task(self, context: Symbolic.ComputationExecutorContext) -> None:
-        """Compute; Stop goes through the context."""
+        """Compute; Stop goes through the context. There is nothing to do before the disks are found."""
         given = dict(context.parameters.parameter_map)
+        if given["table"].xdata is None:
+            return
         step = steps(context)
         table = disk_items.from_xdata(given["table"].xdata)
         known = given["table"].xdata.metadata[binding.KEY]["disks"]
