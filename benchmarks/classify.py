@@ -5,8 +5,9 @@ grains of uneven thickness, overlapping grains, 300 and 500 electrons per frame,
 phases, all of it at once, and a single bent crystal. With `--data` the sets ``NAME.npz`` with ``NAME_truth.npz`` of a
 folder are measured as well. Ours finds the number of classes; the others are given the true one. Printed are the
 adjusted Rand index on pure positions (the truth holds more than 0.99 of one class), of ours also that of the Bragg
-disks alone and the root mean square error of the fractions, the CPU time, and the largest memory of our work that NumPy
-took beyond the data. Grains by dark-field images are judged on the crystalline positions, as they do not tell amorphous
+disks alone, grouped by k-means and by density (HDBSCAN, with the share of the positions that it gives a class), and the
+root mean square error of the fractions, the CPU time, and the largest memory of our work that NumPy took beyond the
+data. Grains by dark-field images are judged on the crystalline positions, as they do not tell amorphous
 phases apart; where no set says which are amorphous, they are left out.
 """
 
@@ -149,6 +150,14 @@ def dark_field(case: Case) -> dict[str, str]:
     }
 
 
+def by_density(case: Case) -> str:
+    """Return the index of the classes of the disks by density where there is one, and how many positions have one."""
+    other = diffraction.classify(case.data, case.radius, second_way="hdbscan").other.ravel()
+    pure = case.member.max(axis=0).ravel() > 0.99
+    there = pure & (other >= 0)
+    return f"{adjusted_rand_score(case.label.ravel()[there], other[there]):.3f} of {there.sum() / pure.sum():.0%}"
+
+
 def off(case: Case, found: diffraction.Classes) -> float:
     """Return the root mean square error of the fractions of classes that are in the truth, where there is a class."""
     table = np.zeros((len(found), len(case.member)))
@@ -177,6 +186,7 @@ def measure(case: Case) -> dict[str, Any]:
         "found": len(found),
         "esteem": f"{index(case, found.labels):.3f}",
         "disks alone": f"{index(case, found.other):.3f}",
+        "disks by density": by_density(case),
         "agreement": f"{found.agreement:.3f}",
         "fractions off": f"{off(case, found):.3f}",
     }

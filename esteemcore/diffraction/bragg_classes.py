@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -72,12 +73,13 @@ def bragg_features(
     return place, sparse.csr_array((values, (chosen.frame[near], nearest[near])), shape=shape)
 
 
-def bragg_classes(features: sparse.csr_array, data: Binned, radius: float, seed: int) -> NDArray[np.int64]:
+def bragg_classes(
+    features: sparse.csr_array, data: Binned, radius: float, seed: int, method: str = "kmeans"
+) -> NDArray[np.int64]:
     """Return the class of each position by its reflections, or by its halo where there are none; -1 for neither.
 
-    Features are averaged over the nearest neighbours, grouped by k-means into more groups than there are classes, and
-    groups whose positions show the same reflections are joined. Positions whose neighbourhood has no azimuthal texture
-    are grouped by radial profile.
+    Features are averaged over the nearest neighbours, grouped by `METHODS`, and groups whose positions show the same
+    reflections are joined. Positions whose neighbourhood has no azimuthal texture are grouped by radial profile.
     """
     ny, nx = data.scan_shape
     soft = ndimage.gaussian_filter(features.toarray().reshape(ny, nx, -1), (0.8, 0.8, 0), mode="nearest")
@@ -87,19 +89,37 @@ def bragg_classes(features: sparse.csr_array, data: Binned, radius: float, seed:
     crystal = ~halo & (norm > 0)
     label = np.full(ny * nx, -1, np.int64)
     if crystal.sum() >= LEAST:
-        label[crystal] = _by_reflections(soft[crystal] / norm[crystal, None], features[crystal], seed)
+        label[crystal] = _by_reflections(soft[crystal] / norm[crystal, None], features[crystal], seed, method)
     if halo.sum() >= LEAST:
         label[halo] = _by_profile(data, halo, radius, seed) + label.max() + 1
     return label
 
 
-def _by_reflections(soft: NDArray[np.float64], features: sparse.csr_array, seed: int) -> NDArray[np.int64]:
+def _kmeans(soft: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
+    """Return more groups than there are classes."""
     from sklearn.cluster import KMeans
 
     k = min(OVERSPLIT, max(1, len(soft) // LEAST))
-    group = KMeans(k, n_init=RESTARTS, random_state=seed).fit_predict(soft)
-    members = sparse.csr_array((np.ones(len(group)), (group, np.arange(len(group)))), shape=(k, len(group)))
-    frames = np.maximum(np.bincount(group, minlength=k), 1).astype(np.float64)
+    return np.asarray(KMeans(k, n_init=RESTARTS, random_state=seed).fit_predict(soft), np.int64)
+
+
+def _hdbscan(soft: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
+    """Return groups that are denser than what lies between them, which is -1; one group where there are none."""
+    from sklearn.cluster import HDBSCAN
+
+    group = np.asarray(HDBSCAN(min_cluster_size=LEAST, copy=True).fit_predict(soft), np.int64)
+    return group if (group >= 0).any() else np.zeros(len(soft), np.int64)
+
+
+METHODS: dict[str, Callable[[NDArray[np.float64], int], NDArray[np.int64]]] = {"kmeans": _kmeans, "hdbscan": _hdbscan}
+"""Ways in which positions are grouped by their reflections (n, m) of length 1; the second number is a seed."""
+
+
+def _by_reflections(soft: NDArray[np.float64], features: sparse.csr_array, seed: int, method: str) -> NDArray[np.int64]:
+    group = METHODS[method](soft, seed)
+    k, there = int(group.max()) + 1, np.flatnonzero(group >= 0)
+    members = sparse.csr_array((np.ones(len(there)), (group[there], there)), shape=(k, len(group)))
+    frames = np.maximum(np.bincount(group[there], minlength=k), 1).astype(np.float64)
     shows = (members @ (features > 0).astype(np.float64)).toarray()
     shows = np.where(shows >= 3, shows, 0)  # once or twice is chance
 
@@ -115,7 +135,7 @@ def _by_reflections(soft: NDArray[np.float64], features: sparse.csr_array, seed:
         if alike[i, j] < SAME:
             break
         groups[min(i, j)] += groups.pop(max(i, j))
-    of = np.empty(k, np.int64)
+    of = np.full(k + 1, -1, np.int64)  # the last one is that of no group, -1
     for number, each in enumerate(groups):
         of[each] = number
     result: NDArray[np.int64] = of[group]

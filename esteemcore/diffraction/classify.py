@@ -16,7 +16,7 @@ from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore._core.provenance import digest, record
 from esteemcore.diffraction import class_words
 from esteemcore.diffraction.amorphous import radial_profile, texture
-from esteemcore.diffraction.bragg_classes import bragg_classes, bragg_features
+from esteemcore.diffraction.bragg_classes import METHODS, bragg_classes, bragg_features
 from esteemcore.diffraction.class_doubt import bare, by_part, confidence, unlike
 from esteemcore.diffraction.classes import KINDS, Classes
 from esteemcore.diffraction.counts import Counts
@@ -59,7 +59,7 @@ def classify(
     center: str | ArrayLike | Descan | None = None,
     disks: DiskTable | None = None,
     ellipse: Ellipse | None = None,
-    second_way: bool = True,
+    second_way: bool | str = True,
     seed: int = 0,
     threads: int | None = None,
     progress: ProgressFunction | None = None,
@@ -93,8 +93,9 @@ def classify(
         What `find_disks` found in these data, if it is known already.
     ellipse : Ellipse, optional
         What circles look like on the detector. Default: what the halo of the largest amorphous class tells.
-    second_way : bool
-        Classify by Bragg disks too; without, `Classes.agreement` is NaN.
+    second_way : bool or {"kmeans", "hdbscan"}
+        Classify by Bragg disks too, with k-means, as True does, or by density, which leaves positions that belong to no
+        group without a class and takes time with the square of their number; without, `Classes.agreement` is NaN.
     seed : int
         Seed of the thinning and of the first groups.
     threads : int, optional
@@ -139,6 +140,9 @@ def classify(
     positions = spec_of(data4d).positions
     seed = checks.integer("seed", seed, minimum=0)
     _refuse(disks, ellipse, positions)
+    method = "kmeans" if second_way else None
+    if isinstance(second_way, str):
+        method = checks.choice("second_way", second_way, tuple(METHODS))
     steps = Progress(20 + len(STEPS), progress, cancel)
     if n_classes is not None:
         n_classes = checks.integer("n_classes", n_classes, minimum=1)
@@ -180,12 +184,15 @@ def classify(
     if ellipse is None:
         ellipse, doubts = _ellipse(total, covered, kinds, radius, hidden)
     other = np.full_like(labels, -1)
-    if second_way:
+    if method is not None:
         table = disks if disks is not None else _disks(data4d, counts, radius, ellipse, hidden, threads, steps)
-        other = _by_disks(counts, descan, radius, data, table, seed)
+        other = _by_disks(counts, descan, radius, data, table, seed, method)
     steps.finish()
+    lonely = int(((labels >= 0) & (other < 0)).sum()) if method == "hdbscan" else 0
     other, agreement = _compared(labels, other, n)
-    notes = (*descan.notes, *class_words.notes(data, found.grouping, n_classes, second_way, agreement))
+    notes = (*descan.notes, *class_words.notes(data, found.grouping, n_classes, method is not None, agreement))
+    if lonely:
+        notes += (f"the Bragg disks of {lonely} positions are like those of too few others: by density, no class",)
     notes += class_words.without_class(data.empty, foreign & ~beam, beam) + doubts
     shape = counts.spec.scan_shape
     along = None if ellipse is None else np.linalg.inv(ellipse.matrix)
@@ -317,11 +324,11 @@ def _disks(
 
 
 def _by_disks(
-    counts: Counts, descan: Descan, radius: float, data: Binned, disks: DiskTable, seed: int
+    counts: Counts, descan: Descan, radius: float, data: Binned, disks: DiskTable, seed: int, method: str
 ) -> NDArray[np.int64]:
     """Return the classes by Bragg disks, -1 where there are none."""
     _, found = bragg_features(disks, descan.center, counts.spec.frame_shape, radius)
-    return np.where(data.empty, -1, bragg_classes(found, data, radius, seed))
+    return np.where(data.empty, -1, bragg_classes(found, data, radius, seed, method))
 
 
 def _compared(labels: NDArray[np.int64], other: NDArray[np.int64], n: int) -> tuple[NDArray[np.int64], float]:

@@ -186,6 +186,30 @@ def test_known_disks_are_taken(bent, found) -> None:
     np.testing.assert_array_equal(again.other, found.other)
 
 
+def test_by_density_strangers_have_no_class(rng) -> None:
+    """Two crystals, and ten positions that show one reflection of each: k-means makes classes of them, density none."""
+    y, x = np.mgrid[:48, :48] - 24.0
+    shown = np.zeros((18, 18, 8))
+    shown[:, :9, :4], shown[:, 9:, 4:] = 1, 1
+    strange = (np.array([2, 5, 9, 12, 15, 16, 3, 8, 1, 16]), np.array([4, 14, 2, 12, 5, 15, 11, 6, 15, 2]))
+    shown[strange] = [1, 0, 0, 0, 0, 0, 1, 0]
+    angle = np.append(0.2 + np.pi / 2 * np.arange(4), 0.7 + np.pi / 2 * np.arange(4))[:, None, None]
+    spots = np.hypot(y - 14 * np.sin(angle), x - 14 * np.cos(angle)) < 3
+    frames = rng.poisson(0.02 + 4 * (np.hypot(y, x) < 3) + 3 * np.tensordot(shown, spots, 1))
+    split = diffraction.classify(frames, 3.0, 2, second_way="kmeans").other
+    assert split.min() == 0
+    assert split.max() > 1
+    found = diffraction.classify(frames, 3.0, 2, second_way="hdbscan")
+    assert np.unique(found.other).tolist() == [-1, 0, 1]
+    assert (found.other[strange] < 0).sum() >= 3
+    assert (found.other < 0).sum() < 0.1 * found.other.size
+    assert found.agreement > 0.95
+    without = ((found.other < 0) & (found.labels >= 0)).sum()
+    assert sum(f"disks of {without} positions" in note for note in found.notes) == (without > 0)
+    with pytest.raises(ParameterError, match="second_way is 'dbscan'; expected one of 'kmeans', 'hdbscan'"):
+        diffraction.classify(frames, 3.0, second_way="dbscan")
+
+
 def test_provenance_tells_inputs_apart(rng) -> None:
     """Counts in the beam are in the patterns, disks in the agreement, and both in the provenance."""
     frames = rng.poisson(np.broadcast_to(square(0.2), (6, 6, 64, 64)))
