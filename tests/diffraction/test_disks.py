@@ -57,11 +57,16 @@ def test_noise_and_halos_have_hardly_any_disks(rng) -> None:
     assert len(np.unique(table.frame)) == 64  # the direct beam is there
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.uint64, np.float32, np.float64, ">u2"])
-def test_any_dtype_gives_the_same_disks(frames, table, dtype) -> None:
+@pytest.mark.parametrize("dtype", [np.uint8, ">u2", np.int32, np.uint64, np.float32])
+def test_any_dtype_gives_the_same_disks(frames, dtype) -> None:
+    """Loops are compiled for two kinds of numbers, which may round the last bit of a sum differently."""
     few = np.minimum(frames[2:4, :4], 255)
-    expected = diffraction.find_disks(few.astype(np.uint16), 4.2, passes=1)
-    assert_same(diffraction.find_disks(few.astype(dtype), 4.2, passes=1), expected)
+    alike, other = (np.uint16, float) if np.dtype(dtype).itemsize <= 2 else (float, np.uint16)
+    tables = [diffraction.find_disks(few.astype(kind), 4.2, passes=1) for kind in (dtype, alike, other)]
+    assert_same(tables[0], tables[1])
+    np.testing.assert_array_equal(tables[0].frame, tables[2].frame)
+    for name in ("y", "x", "sigma_px", "score", "intensity"):
+        np.testing.assert_allclose(getattr(tables[0], name), getattr(tables[2], name), rtol=1e-5)
 
 
 class Slices:
