@@ -19,6 +19,9 @@ from nionswift_plugin.esteem_process.to_dataset import make_dataset
 CENTER = "Direct beam behind a stop (row and column in px, or: find)"
 """Label of its place."""
 
+MOST_OF_DETECTOR = 1 / 6
+"""Radius of a disk from which on there is no room for others, in sides of the detector."""
+
 
 def parameters_for(parameters: linked_items.Parameters, item: DataItem.DataItem) -> dict[str, tuple[str, Any, str]]:
     """Return parameters with the radius of a disk, and the ellipse if there is one, that 4D-STEM data know.
@@ -99,10 +102,15 @@ def radius_of(
     Raises
     ------
     ParameterError
-        If it cannot be what was typed.
+        If it cannot be what was typed, or what was measured.
     """
     radius = typed_radius(given)
     if radius is not None:
         return radius, ()
     beam = diffraction.find_descan(data, mask=mask, everywhere=False, progress=step)
+    if beam.radius_px > min(data.shape[2:]) * MOST_OF_DETECTOR:
+        raise ParameterError(
+            f"the direct beam seems to have a radius of {beam.radius_px:.3g} px, too large for {data.shape[2]} x "
+            f"{data.shape[3]} pixels with other disks beside it; type the radius of a disk in px"
+        )
     return beam.radius_px, beam.notes

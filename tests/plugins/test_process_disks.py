@@ -115,10 +115,20 @@ def test_what_is_doubtful_in_the_measured_radius_is_told(app: Swift, frames: np.
     for name in made:
         assert made[name].caption.count("in the direct beam are at the largest value of the data: saturated") == 1
     told = made["table"].metadata[binding.KEY]["disks"]["notes"]
-    assert sum("saturated" in note for note in told) == 1
+    assert sum("in the direct beam" in note for note in told) == 1
     computation.set_input_value("radius", RADIUS)
     app.model.recompute_all()
     assert "saturated" not in made["table"].caption
+
+
+def test_a_beam_that_fills_the_detector_is_told_without_a_parameter_that_nobody_typed(app: Swift) -> None:
+    y, x = np.mgrid[:48, :48] - 24.0
+    wide = np.broadcast_to(30 * (np.hypot(y, x) < 15), (3, 3, 48, 48)).astype(np.uint16)
+    computation, made = bragg_disks.make(app.model, app.add(xdata(wide)))
+    app.model.recompute_all()
+    assert "the direct beam seems to have a radius of 15" in computation.error_text
+    assert "type the radius of a disk in px" in computation.error_text
+    assert made["map"].xdata is None
 
 
 def test_frames_without_disks_are_told_and_changed_ones_found(app: Swift, frames: np.ndarray) -> None:
