@@ -7,28 +7,32 @@ import math
 import numpy as np
 from numba import njit
 
+from esteemcore.diffraction._fit_intrinsics import (
+    GRADIENT,
+    GROWTH,
+    GROWTH_GROWTH,
+    GROWTH_RESIDUAL,
+    LEAST_RATE,
+    MODEL,
+    ROW_DISK,
+    ROW_GROWTH,
+    ROW_STEEP,
+    ROW_U,
+    ROW_V,
+    SUMS,
+    sum_pixels,
+)
+from esteemcore.diffraction._fit_intrinsics import WORK_ROWS as SHAPE_AND_MORE
 from esteemcore.diffraction.look import PROFILE_PER_PX
 
 PARAMETERS = 7
 """Background, height, two tilts, slope of the background, two coordinates; the place last, to tell it from the rest."""
 
-ROW_RESIDUAL = PARAMETERS
-"""Row of the residuals, behind the derivatives."""
-
-ROW_OVER = PARAMETERS + 1
-"""First row of the derivatives over the rates."""
-
 AT_ONCE = 32
-"""Pixels that the vector instructions of a loop work on at once."""
+"""Pixels of a window are padded to a multiple of this; the vector instructions of a loop work on as many or half."""
 
-ROW_U, ROW_V, ROW_STEEP, ROW_FALLING, ROW_WEIGHT = range(ROW_OVER + PARAMETERS, ROW_OVER + PARAMETERS + 5)
-"""Rows of the work space behind them."""
-
-WORK_ROWS = 2 * PARAMETERS + 6
-"""Rows of the work space."""
-
-LEAST_RATE = np.float32(1e-3)
-"""Counts per pixel below which no background is believed."""
+WORK_ROWS = SHAPE_AND_MORE + 1
+"""Rows of the work space: those of `sum_pixels`, and room to lay them to where vectors are loaded fast."""
 
 
 @njit(cache=True, nogil=True)
@@ -62,27 +66,23 @@ def gather(frame, valid, y0, x0, reach, window):
 
 
 @njit(cache=True, nogil=True)
-def gather_whole(frame, y0, x0, span, whole, window):
-    """Do the same where all pixels are on the detector and valid.
+def gather_whole(frame, y0, x0, places, whole, window):
+    """Do the same where all pixels are on the detector and valid, from the middle outward.
 
-    ``span`` holds the half widths of the rows, ``whole`` (2, pixels) the coordinates of all of them.
+    ``places`` holds where the pixels lie in a flat frame, relative to the middle, ``whole`` (2, pixels) the same as
+    coordinates.
     """
-    n = 0
-    for j in range(span.shape[0]):
-        half, y = span[j], y0 + j - span.shape[0] // 2
-        for x in range(x0 - half, x0 + half + 1):
-            window[2, n] = frame[y, x]
-            n += 1
-    for k in range(n, padded(n)):
-        window[2, k] = 0
+    n, flat, first = places.shape[0], frame.ravel(), y0 * frame.shape[1] + x0
     for k in range(padded(n)):
-        window[0, k], window[1, k], window[3, k] = whole[0, k], whole[1, k], 0
+        window[0, k], window[1, k], window[2, k], window[3, k] = whole[0, k], whole[1, k], 0, 0
+    for k in range(n):
+        window[2, k] = flat[first + places[k]]
     return n
 
 
 @njit(cache=True, nogil=True, fastmath=True)
 def add_disk(window, n, cy, cx, radius, edge, to_circle, profile, height):
-    """Add the rates of a flat disk to those of other disks; see `_derivatives` for what it looks like."""
+    """Add the rates of a flat disk to those of other disks; see `_shape` for what it looks like."""
     a, b = np.float32(to_circle[0, 0]), np.float32(to_circle[0, 1])
     c, d = np.float32(to_circle[1, 0]), np.float32(to_circle[1, 1])
     y0, x0, top = np.float32(cy), np.float32(cx), np.float32(radius / edge + 0.5)
@@ -103,95 +103,65 @@ def add_disk(window, n, cy, cx, radius, edge, to_circle, profile, height):
 
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _derivatives(window, n, p, outward, radius, edge, to_circle, profile, work):
-    """Write the derivatives of the rates, the same over the rates, and the residuals of all pixels to ``work``.
+def _shape(window, n, p, radius, edge, to_circle, profile, work):
+    """Write what a disk at the place of the model looks like at each pixel to the first rows of ``work``.
 
     The edge of a disk is a smooth step of width `edge`; where there is a ``profile`` (2, steps), that tells the height
     along the radius, and how steeply it falls.
-    The background grows as (1 + slope * out / 4)^4, which is nearly an exponential, and is never negative. Many short
-    loops over few rows, because the compiler turns only those into vector instructions. The padding has no weight.
     """
     a, b = np.float32(to_circle[0, 0]), np.float32(to_circle[0, 1])
     c, d = np.float32(to_circle[1, 0]), np.float32(to_circle[1, 1])
-    background, height = np.float32(p[0]), np.float32(p[1])
-    tilt_u, tilt_v = np.float32(p[2] / radius), np.float32(p[3] / radius)
-    quarter, ey, ex = np.float32(0.25 * p[4]), np.float32(outward[0]), np.float32(outward[1])
-    y0, x0, top = np.float32(p[5]), np.float32(p[6]), np.float32(radius / edge + 0.5)
-    inverse, per_radius = np.float32(1 / edge), np.float32(1 / radius)
+    y0, x0, top, whole = np.float32(p[5]), np.float32(p[6]), np.float32(radius / edge + 0.5), np.float32(radius)
+    inverse, per_radius, tiny = np.float32(1 / edge), np.float32(1 / radius), np.float32(1e-12)
     zero, one, two, three, six = np.float32(0), np.float32(1), np.float32(2), np.float32(3), np.float32(6)
-    tiny, least = np.float32(1e-12), LEAST_RATE
-    flat_y, flat_x = tilt_u * a + tilt_v * c, tilt_u * b + tilt_v * d
-    m = padded(n)
-    for k in range(m):
-        dy, dx = window[0, k] - y0, window[1, k] - x0
-        work[ROW_U, k] = a * dy + b * dx
-        work[ROW_V, k] = c * dy + d * dx
     if profile.shape[1]:
         per_px, half, last = np.float32(PROFILE_PER_PX), np.float32(0.5), profile.shape[1] - 1
-        for k in range(m):
-            u, v = work[ROW_U, k], work[ROW_V, k]
+        for k in range(n):
+            dy, dx = window[0, k] - y0, window[1, k] - x0
+            u, v = a * dy + b * dx, c * dy + d * dx
             r = math.sqrt(u * u + v * v + tiny)
             i = min(int(r * per_px + half), last)
-            work[1, k] = profile[0, i]
-            work[ROW_STEEP, k] = profile[1, i] / r
-    else:
-        for k in range(m):
-            u, v = work[ROW_U, k], work[ROW_V, k]
-            r = math.sqrt(u * u + v * v + tiny)
-            s = min(max(top - r * inverse, zero), one)
-            work[1, k] = s * s * (three - two * s)
-            work[ROW_STEEP, k] = six * s * (one - s) * inverse / r
-    for k in range(m):
-        out = ey * window[0, k] + ex * window[1, k]
-        root = one + quarter * out
-        cube = root * root * root
-        work[0, k] = max(cube * root, tiny)
-        work[4, k] = background * cube * out
-    for k in range(m):
-        structure = height + tilt_u * work[ROW_U, k] + tilt_v * work[ROW_V, k]
-        rate = max(background * work[0, k] + structure * work[1, k] + window[3, k], least)
-        work[ROW_WEIGHT, k] = one / rate
-        work[ROW_RESIDUAL, k] = window[2, k] - rate
-        work[ROW_FALLING, k] = structure * work[ROW_STEEP, k]
-    for k in range(n, m):
-        work[ROW_WEIGHT, k] = zero
-    for k in range(m):
-        work[2, k] = work[1, k] * work[ROW_U, k] * per_radius
-        work[3, k] = work[1, k] * work[ROW_V, k] * per_radius
-    for k in range(m):
-        u, v, falling, disk = work[ROW_U, k], work[ROW_V, k], work[ROW_FALLING, k], work[1, k]
-        work[5, k] = falling * (u * a + v * c) - disk * flat_y
-        work[6, k] = falling * (u * b + v * d) - disk * flat_x
-    for i in range(PARAMETERS):
-        for k in range(m):
-            work[ROW_OVER + i, k] = work[i, k] * work[ROW_WEIGHT, k]
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def _four_products(work, one, first, m):
-    """Return the sums of the products of one row with four rows in sequence."""
-    s = t = u = v = np.float32(0)
-    for k in range(m):
-        a = work[one, k]
-        s += a * work[first, k]
-        t += a * work[first + 1, k]
-        u += a * work[first + 2, k]
-        v += a * work[first + 3, k]
-    return s, t, u, v
+            work[ROW_U, k], work[ROW_V, k] = u * per_radius, v * per_radius
+            work[ROW_DISK, k], work[ROW_GROWTH, k] = profile[0, i], profile[1, i]
+            work[ROW_STEEP, k] = profile[1, i] * whole / r
+        for k in range(n, padded(n)):
+            work[: ROW_GROWTH + 1, k] = 0
+        return
+    for k in range(padded(n)):
+        dy, dx = window[0, k] - y0, window[1, k] - x0
+        u, v = a * dy + b * dx, c * dy + d * dx
+        r = math.sqrt(u * u + v * v + tiny)
+        s = min(max(top - r * inverse, zero), one)
+        growth = six * s * (one - s) * inverse
+        work[ROW_U, k], work[ROW_V, k] = u * per_radius, v * per_radius
+        work[ROW_DISK, k], work[ROW_GROWTH, k] = s * s * (three - two * s), growth
+        work[ROW_STEEP, k] = growth * whole / r
 
 
 @njit(cache=True, nogil=True)
-def _products(work, n, normal, gradient):
-    """Write the normal matrix (lower triangle) and the gradient of the log-likelihood."""
-    m = padded(n)
+def _aligned(work, n):
+    """Return the rows of the work space for n pixels, each at the beginning of a line of the cache."""
+    columns, flat = padded(n), work.ravel()
+    first = (-work.ctypes.data // 4) % 16
+    return flat[first : first + SHAPE_AND_MORE * columns].reshape(SHAPE_AND_MORE, columns)
+
+
+@njit(cache=True, nogil=True)
+def _products(window, n, p, outward, radius, to_circle, work, model, sums, normal, gradient):
+    """Write the normal matrix (lower triangle) and the gradient of the log-likelihood; see `sum_pixels`.
+
+    The background grows as (1 + slope * out / 4)^4, which is nearly an exponential, and is never negative.
+    """
+    model[0], model[1], model[2], model[3], model[4] = p[0], p[1], p[2], p[3], 0.25 * p[4]
+    model[5], model[6], model[7], model[8] = outward[0], outward[1], to_circle[0, 0], to_circle[0, 1]
+    model[9], model[10], model[11] = to_circle[1, 0], to_circle[1, 1], 1 / radius
+    sum_pixels(window, work, n, model, sums)
+    at = 0
     for i in range(PARAMETERS):
-        s, t, u, v = _four_products(work, ROW_OVER + i, 0, m)
-        normal[i, 0], normal[i, 1], normal[i, 2], normal[i, 3] = s, t, u, v
-        if i >= 4:
-            s, t, u, v = _four_products(work, ROW_OVER + i, 4, m)  # the residuals follow the derivatives
-            normal[i, 4], normal[i, 5], normal[i, 6], gradient[i] = s, t, u, v
-    s, t, u, v = _four_products(work, ROW_RESIDUAL, ROW_OVER, m)
-    gradient[0], gradient[1], gradient[2], gradient[3] = s, t, u, v
+        gradient[i] = sums[GRADIENT + i]
+        for j in range(i + 1):
+            normal[i, j] = sums[at]
+            at += 1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -238,27 +208,19 @@ def _variance(factor, i, vector):
     return total
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _radius_step(work, n, factor, vector):
+@njit(cache=True, nogil=True, error_model="numpy")
+def _radius_step(sums, factor, vector):
     """Return by how much the radius should grow, and the information on it with all other parameters free."""
-    m = padded(n)
-    slope, information = np.float32(0), np.float32(0)
-    for k in range(m):
-        u, v = work[ROW_U, k], work[ROW_V, k]
-        widening = work[ROW_FALLING, k] * math.sqrt(u * u + v * v)
-        work[ROW_STEEP, k] = widening
-        w = widening * work[ROW_WEIGHT, k]
-        slope += work[ROW_RESIDUAL, k] * w
-        information += widening * w
-    vector[0], vector[1], vector[2], vector[3] = _four_products(work, ROW_STEEP, ROW_OVER, m)
-    _, vector[4], vector[5], vector[6] = _four_products(work, ROW_STEEP, ROW_OVER + 3, m)
-    whole = float(information)
+    information = float(sums[GROWTH_GROWTH])
+    whole = information
     for i in range(PARAMETERS):  # what the other parameters explain of it, by forward substitution
+        value = float(sums[GROWTH + i])
         for k in range(i):
-            vector[i] -= factor[i, k] * vector[k]
-        whole -= vector[i] * vector[i] * factor[i, i]
+            value -= factor[i, k] * vector[k]
+        vector[i] = value
+        whole -= value * value * factor[i, i]
     whole = max(whole, 1e-3 * information + 1e-9)
-    return slope / whole, whole
+    return sums[GROWTH_RESIDUAL] / whole, whole
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -315,11 +277,12 @@ def fit_disk(
     bool
         False where the counts do not determine a place within half a radius of the start.
     """
-    gradient = normal[PARAMETERS]
+    gradient, work = normal[PARAMETERS], _aligned(work, n)
+    model, sums = np.empty(MODEL, np.float32), np.empty(SUMS, np.float32)
     y0, x0, last_y, last_x = p[5], p[6], 0.0, 0.0
     for _ in range(iterations):
-        _derivatives(window, n, p, outward, radius, edge, to_circle, profile, work)
-        _products(work, n, normal, gradient)
+        _shape(window, n, p, radius, edge, to_circle, profile, work)
+        _products(window, n, p, outward, radius, to_circle, work, model, sums, normal, gradient)
         for i in range(3):
             unit = p[1] if i < 2 else 1.0
             certainty = 1 / (prior_sd[i] * unit) ** 2
@@ -352,7 +315,7 @@ def fit_disk(
             return False
         if deviations < near * near:
             break
-    result[2], result[3] = _radius_step(work, n, normal, gradient)
+    result[2], result[3] = _radius_step(sums, normal, gradient)
     result[0], result[1] = _variance(normal, 5, gradient), normal[6, 6]
     for i in (2, 3, 4):
         unit = p[1] if i < 4 else 1.0

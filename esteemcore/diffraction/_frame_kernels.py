@@ -111,7 +111,7 @@ def _fit_places(frame, look, n_best, center_y, center_x, again, scratch, rows):
                 continue
             y0, x0 = best[i] // columns, best[i] % columns
             if look.clear[y0, x0]:
-                n = gather_whole(frame, y0, x0, look.window_span, look.window, window)
+                n = gather_whole(frame, y0, x0, look.window_places, look.window, window)
             else:
                 n = gather(frame, look.valid, y0, x0, look.reach, window)
             if crowded:
@@ -197,8 +197,9 @@ def _fit_found(frame, found, look, axis, inner, outer, scratch, rows):
         guess[kept, 2] = max((held - background * area) / look.electrons, 0.02)
         guess[kept, 3], guess[kept, 4] = background, value
         kept += 1
+    scores = score.ravel()
     for i in range(found):
-        score[place[i] // columns, place[i] % columns] = 0
+        scores[place[i]] = 0
     _fit_places(frame, look, kept, center_y, center_x, False, scratch, rows)
     written = 0
     for i in range(kept):

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 LEAST_RADIUS = 1.5
 """Radius in px below which a disk has too few pixels to be told from a hot one."""
-BATCH = 64
-"""Frames that a thread takes at once."""
+BATCH, MOST_BATCH = 64, 256
+"""Frames that a thread takes at once, and at most where they have few electrons and are quick."""
 
 
 @dataclasses.dataclass
@@ -262,7 +262,9 @@ class Disks:
                 len(chunk), np.int64
             )
         if electrons is not None:
-            found = self._in_parts(len(chunk), lambda part: rows_of_events(electrons, part, spec, look, known, first))
+            found = self._in_parts(
+                len(chunk), lambda part: rows_of_events(electrons, part, spec, look, known, first), MOST_BATCH
+            )
             return *found, np.zeros(len(chunk), np.int64)
         frames, saturated = checked_frames(chunk, look)
         if like is not None:
@@ -271,9 +273,10 @@ class Disks:
             ), saturated
         return *self._in_parts(len(chunk), lambda part: rows_of_frames(frames, part, look, known, first)), saturated
 
-    def _in_parts(self, n: int, work: Any) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def _in_parts(self, n: int, work: Any, most: int = BATCH) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the number of disks of each frame, and all rows, from some frames after the other in threads."""
-        parts = [slice(i, min(i + BATCH, n)) for i in range(0, n, BATCH)]
+        size = min(max(n // (2 * self.threads), BATCH), most)
+        parts = [slice(i, min(i + size, n)) for i in range(0, n, size)]
         if self.threads > 1 and len(parts) > 1:
             with ThreadPoolExecutor(min(self.threads, len(parts))) as pool:
                 found = list(pool.map(work, parts))

@@ -64,10 +64,10 @@ class Look(NamedTuple):
         From detector to round coordinates (row, column), and back.
     profile : ndarray of float32, shape (2, steps)
         Height of a disk along its radius, and how steeply it falls; no steps for a flat disk with a smooth edge.
-    window_span : ndarray of int64
-        Half widths of the rows of the window of a fit.
+    window_places : ndarray of int64
+        Where the pixels of the window of a fit lie in a flat frame, relative to its middle, from there outward.
     window : ndarray of float32, shape (2, pixels)
-        Its pixels (y, x), row by row, relative to its middle; padded with zeros.
+        The same as (y, x); padded with zeros.
     clear : ndarray of bool
         Places whose whole window is on the detector and valid.
     usual_sd : ndarray of float64, shape (3,)
@@ -107,7 +107,7 @@ class Look(NamedTuple):
     to_circle: NDArray[np.float64]
     to_ellipse: NDArray[np.float64]
     profile: NDArray[np.float32]
-    window_span: NDArray[np.int64]
+    window_places: NDArray[np.int64]
     window: NDArray[np.float32]
     clear: NDArray[np.bool_]
     usual_sd: NDArray[np.float64]
@@ -185,6 +185,8 @@ def make_look(
     span = half_widths(reach)
     y = np.repeat(np.arange(len(span)) - len(span) // 2, 2 * span + 1)
     x = np.concatenate([np.arange(-half, half + 1) for half in span])
+    from_middle = np.argsort(y**2 + x**2, kind="stable")
+    y, x = y[from_middle], x[from_middle]
     window = np.zeros((2, len(span) ** 2 + AT_ONCE), np.float32)
     window[:, : len(y)] = y, x
     low = significance**2 / (2 * -math.log(least_share)) if least_share < 1 else np.inf
@@ -212,7 +214,7 @@ def make_look(
         np.linalg.inv(to_ellipse),
         to_ellipse,
         np.zeros((2, 0), np.float32) if profile is None else profile,
-        span,
+        y * valid.shape[1] + x,
         window,
         _pixels(valid, span) == len(y),
         np.array(USUAL_INSIDE),

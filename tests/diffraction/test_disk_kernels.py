@@ -256,15 +256,21 @@ def test_only_good_pixels_near_by_are_gathered(rng) -> None:
 
 
 def test_a_whole_window_is_gathered_as_any_other(rng) -> None:
+    """The same pixels, but from the middle outward."""
     frame = rng.poisson(4, (40, 47)).astype(np.int32)
     seen = looking(frame.shape)
     assert seen.clear[20, 11]
     assert not seen.clear[3, 11]
     one, other = (np.full((4, 512), np.nan, np.float32) for _ in range(2))
     n = _fit_kernels.gather(frame, seen.valid, 20, 11, seen.reach, one)
-    m = _fit_kernels.gather_whole(frame, 20, 11, seen.window_span, seen.window, other)
+    m = _fit_kernels.gather_whole(frame, 20, 11, seen.window_places, seen.window, other)
     assert n == m
-    np.testing.assert_array_equal(one, other)
+    outward = np.hypot(other[0, :n], other[1, :n])
+    assert (np.diff(outward) >= 0).all()
+    by_rows = np.lexsort((other[1, :n], other[0, :n]))
+    np.testing.assert_array_equal(one[:, :n], other[:, :n][:, by_rows])
+    assert not other[:, n : _fit_kernels.padded(n)].any()
+    np.testing.assert_array_equal(one[:, n:], other[:, n:])
 
 
 def test_a_halo_does_not_stand_out_and_a_reflection_does() -> None:
