@@ -70,14 +70,19 @@ def gain_notes(data4d: Any, valid: NDArray[np.bool_] | None = None) -> tuple[str
 
     Nothing is said of one-bit frames, of fewer than 16 positions, and where there are too few electrons.
     """
-    frames = _neighbours(data4d)
-    if valid is None:
-        valid = np.ones(frames.shape[2:], np.bool_)
+    frames = neighbours(data4d)
+    return notes_of_pairs(frames, np.ones(frames.shape[2:], np.bool_) if valid is None else valid)
+
+
+def notes_of_pairs(frames: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[str, ...]:
+    """Return the same from pairs of neighbouring frames (n, 2, ky, kx), whose masked pixels become zero."""
     frames[..., ~valid] = 0
     if len(frames) < LEAST_PAIRS or not np.isfinite(frames).all() or frames.max() == 1:
         return ()
     if frames.min() == frames.max():
         return (f"all values are {frames.max():g}: there is no pattern in them",) if frames.any() else ()
+    if (frames[:, 0] == frames[:, 1]).all():
+        return ("frames at neighbouring positions are the same to the last value: their noise cannot be told",)
     unit = _unit(frames)
     multiples = f"all values are multiples of {unit or 1:.6g}, which numbers of electrons are not: divide them by it"
     if unit is not None and unit > 1:
@@ -93,7 +98,7 @@ def gain_notes(data4d: Any, valid: NDArray[np.bool_] | None = None) -> tuple[str
     return (_words(mean, variance),) if doubtful else ()
 
 
-def _neighbours(data4d: Any) -> NDArray[np.float32]:
+def neighbours(data4d: Any) -> NDArray[np.float32]:
     """Return pairs of frames (n, 2, ky, kx) of neighbouring positions, from rows all over the scan."""
     spec = spec_of(data4d)
     ny, nx = spec.scan_shape

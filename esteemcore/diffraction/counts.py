@@ -122,7 +122,9 @@ class Counts:
         """Find rows, columns and patches without counts between others that have some, and hot pixels."""
         dead = np.zeros(total.shape, np.bool_)
         for axis, word in ((0, "row"), (1, "column")):
-            silent = np.setdiff1d(_silent(total.sum(axis=1 - axis)), np.flatnonzero(self.masked.all(axis=1 - axis)))
+            silent = np.setdiff1d(
+                silent_lines(total.sum(axis=1 - axis)), np.flatnonzero(self.masked.all(axis=1 - axis))
+            )
             if len(silent):
                 dead[(silent, slice(None)) if axis == 0 else (slice(None), silent)] = True
                 names = ", ".join(str(k) for k in silent[:6]) + (", ..." if len(silent) > 6 else "")
@@ -134,10 +136,7 @@ class Counts:
         patches = _patches(total, self.masked | dead)
         if patches.any():
             self.notes.append(f"{int(patches.sum())} dead pixels of the detector are filled from their neighbours")
-        eight = np.ones((3, 3), np.bool_)
-        eight[1, 1] = False
-        around = ndimage.maximum_filter(total, footprint=eight)
-        hot = (total > HOT * (around + 1)) & (total > 100) & ~dead
+        hot = hot_pixels(total) & ~dead
         if hot.any():
             self.notes.append(f"{int(hot.sum())} hot pixels of the detector are filled from their neighbours")
         self.broken = self.masked | dead | patches | hot
@@ -146,11 +145,11 @@ class Counts:
             self._source = list(places[:, self.broken])
 
 
-def _silent(sums: NDArray[np.float64]) -> NDArray[np.int64]:
+def silent_lines(sums: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the lines without counts between lines with some.
 
-    Up to three in a row must lie among bright ones. More may be dark between rows of reflections: they are dead if
-    counts break off, that is, if the lines on both sides of them are no fainter than those further out.
+    Up to three in a row must lie among bright ones, and beside such. More may be dark between rows of reflections: they
+    are dead if counts break off, that is, if the lines on both sides of them are no fainter than those further out.
     """
     lit = np.flatnonzero(sums)
     if not len(lit):
@@ -161,9 +160,18 @@ def _silent(sums: NDArray[np.float64]) -> NDArray[np.int64]:
     for k in range(1, n + 1):
         run = np.flatnonzero(runs == k)
         before, after = lit[lit < run[0]][-4:][::-1], lit[lit > run[-1]][:4]
+        dead[run] &= min(sums[before[0]], sums[after[0]]) > ENOUGH
         if all(sums[side[0]] > max(ENOUGH, 0.5 * np.median(sums[side])) for side in (before, after)):
             dead[run] = True
     return np.flatnonzero(dead)
+
+
+def hot_pixels(total: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return the pixels with many times the counts of all their neighbours."""
+    eight = np.ones((3, 3), np.bool_)
+    eight[1, 1] = False
+    hot: NDArray[np.bool_] = total > HOT * (ndimage.maximum_filter(total, footprint=eight) + 1)
+    return hot & (total > 100)
 
 
 def _patches(total: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -26,6 +26,9 @@ EDGE_PX = 1.6
 LEAST_RADIUS = 1.5
 """Radius in px below which a disk has too few pixels."""
 
+LEAST_HOLE = 1.5
+"""Half width in px that an area without counts has at least where it is no dead line."""
+
 LEAST_EXCESS = 1.5
 """A direct beam has at least this many times the counts of the ring round it, on average over the scan."""
 
@@ -61,7 +64,8 @@ class Descan:
     residual_px : float
         Robust spread (1.48 times the median distance, per axis) of the residuals.
     radius_px : float
-        Radius of the even disk with the counts of the beam, summed over the scan, and the height of its middle.
+        Radius of the even disk with the counts of the beam, summed over the scan, and the height of its middle. Too
+        large where the beam is saturated; up to 7 % too small behind a bullseye aperture, whose rim is dark.
     notes : tuple of str
         What is wrong with the beam or the detector, in words.
     provenance : Provenance
@@ -225,19 +229,42 @@ def _refuse_empty(counts: Counts) -> None:
         raise ParameterError("data4d has no counts at all: every frame of a sample of the scan is empty")
 
 
-def _refuse_beam_stop(mean: NDArray[np.float64], radius: float) -> None:
-    """Raise an error if the middle of the counts lies in an area, as large as half a disk, that never has any."""
-    area, n = ndimage.label(mean == 0)
+def hole_in_middle(mean: NDArray[np.float64], radius: float) -> tuple[int, float, float] | None:
+    """Return how many pixels an area without counts in the middle of the pattern has, and its own middle.
+
+    It is as large as half a disk and wide enough to hide one: dead rows and columns are not.
+    """
+    width = max(0.6 * radius, LEAST_HOLE)
+    wide = ndimage.distance_transform_edt(mean == 0) > width
+    area, n = ndimage.label((ndimage.distance_transform_edt(~wide) <= width) & (mean == 0))
     middle = np.array(ndimage.center_of_mass(mean))
     for k in range(1, n + 1):
         hole = np.argwhere(area == k)
         if len(hole) > 0.5 * np.pi * radius**2 and np.hypot(*(hole - middle).T).min() < 0.5 * radius:
             y, x = hole.mean(axis=0)
-            raise CalibrationError(
-                f"{len(hole)} detector pixels round (row, column) = ({y:.0f}, {x:.0f}), in the middle of the pattern, "
-                "never have counts: behind a beam stop the direct beam cannot be found; give its place as center=(row, "
-                "column), or center='friedel' for the centre of symmetry of the patterns"
-            )
+            return len(hole), float(y), float(x)
+    return None
+
+
+def _refuse_beam_stop(mean: NDArray[np.float64], radius: float) -> None:
+    """Raise an error if the middle of the counts lies in an area, as large as half a disk, that never has any."""
+    hole = hole_in_middle(mean, radius)
+    if hole is not None:
+        raise CalibrationError(
+            f"{hole[0]} detector pixels round (row, column) = ({hole[1]:.0f}, {hole[2]:.0f}), in the middle of the "
+            "pattern, never have counts: behind a beam stop the direct beam cannot be found; give its place as "
+            "center=(row, column), or center='friedel' for the centre of symmetry of the patterns"
+        )
+
+
+def _narrow_lines(masked: NDArray[np.bool_], width: float) -> NDArray[np.bool_]:
+    """Return the rows and columns that are masked from edge to edge, fewer than `width` side by side."""
+    narrow = np.zeros(masked.shape, np.bool_)
+    for axis in (0, 1):
+        runs, _ = ndimage.label(masked.all(axis=1 - axis))
+        thin = (runs > 0) & (np.bincount(runs)[runs] < width)
+        narrow |= thin[:, None] if axis == 0 else thin[None, :]
+    return narrow
 
 
 def _beam_in_mean(counts: Counts, radius: float) -> tuple[int, int]:
@@ -245,7 +272,7 @@ def _beam_in_mean(counts: Counts, radius: float) -> tuple[int, int]:
     _refuse_empty(counts)
     mean = counts.sample
     n = math.ceil(2 * radius)
-    _refuse_beam_stop(np.where(counts.masked, 0, mean), radius)
+    _refuse_beam_stop(np.where(counts.masked & ~_narrow_lines(counts.masked, 2 * radius), 0, mean), radius)
     far = np.hypot(*np.mgrid[-n : n + 1, -n : n + 1])
     disk, ring = (far <= radius).astype(float), ((far > 1.5 * radius) & (far <= 2 * radius)).astype(float)
     inner = sums_around(mean, disk / disk.sum(), "constant")
@@ -319,7 +346,10 @@ def _result(
         notes.append(f"the beam leaves the plane of its descan by {spread:.2f} px: patterns are blurred by that")
     share = _saturated(counts, reference, radius)
     if share > SATURATED:
-        notes.append(f"{share:.0%} of the pixels in the direct beam are at the largest value of the data: saturated")
+        notes.append(
+            f"{share:.0%} of the pixels in the direct beam are at the largest value of the data: saturated, so that it "
+            "looks larger than it is"
+        )
     corners = plane.reshape(ny, nx, 2)[[0, 0, -1, -1], [0, -1, 0, -1]]
     return Descan(
         plane.reshape(ny, nx, 2),

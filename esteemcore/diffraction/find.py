@@ -15,11 +15,11 @@ from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
 from esteemcore._core.progress import Progress, ProgressFunction
 from esteemcore.diffraction.beam_ellipse import ellipse_of_beams
-from esteemcore.diffraction.camera_gain import gain_notes
 from esteemcore.diffraction.data4d import pieces, spec_of
 from esteemcore.diffraction.descan import Descan, checked_mask, checked_radius
 from esteemcore.diffraction.disks import Disks
 from esteemcore.diffraction.ellipse import Ellipse
+from esteemcore.diffraction.frame_doubts import frame_notes
 from esteemcore.diffraction.hidden_beam import behind_stop
 from esteemcore.diffraction.probe import Probe, learn_probe
 from esteemcore.diffraction.structure import InnerStructure, learn_structure
@@ -142,7 +142,8 @@ def find_disks(
             if distortion is None and center is None and probe is None:
                 distortion = ellipse_of_beams(data4d, latest, reducer.radius_px, reducer.look(spec.frame_shape).valid)
                 unasked = () if distortion is None else (_ellipse_note(distortion),)
-    doubts = gain_notes(data4d, reducer.look(spec.frame_shape).valid)
+    valid, known_beam = reducer.look(spec.frame_shape).valid, center is not None
+    doubts = frame_notes(data4d, valid, reducer.radius_px, known_beam=known_beam, told=latest.notes)
     return dataclasses.replace(latest, notes=(*latest.notes, *unasked, *doubts))
 
 

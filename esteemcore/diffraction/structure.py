@@ -151,6 +151,7 @@ def _oversure(
     noise = ((radius - mean[which]) ** 2).sum() / np.maximum(len(which) - there.sum(), 1)
     true = np.maximum(((mean - usual)[there] ** 2 - noise / number[there]).mean(), 1e-9)
     mean = usual + (mean - usual) * true / (true + noise / np.maximum(number, 1))
+    mean[~there] = usual
     factor: NDArray[np.float64] = OVERSURE * (usual / mean) ** STEEPNESS
     return np.clip(factor, 1 / MOST_OVERSURE, MOST_OVERSURE)
 
