@@ -128,7 +128,9 @@ def row(method: str, off: np.ndarray, match_s: float, before_s: float) -> dict[s
     }
 
 
-def ours(data: np.ndarray, true: np.ndarray, library: diffraction.TemplateLibrary) -> tuple[dict[str, str], np.ndarray]:
+def ours(
+    data: np.ndarray, true: np.ndarray, library: diffraction.TemplateLibrary, *, refine: bool = True
+) -> tuple[dict[str, str], diffraction.Orientations]:
     """Return our row, and the orientations."""
     kept: dict[str, Any] = {}
     shape = (len(data) // 10, 10)
@@ -137,14 +139,13 @@ def ours(data: np.ndarray, true: np.ndarray, library: diffraction.TemplateLibrar
         kept["disks"] = diffraction.find_disks(data.reshape(*shape, *data.shape[1:]), RADIUS, passes=1, threads=1)
 
     def match() -> None:
-        kept["found"] = diffraction.orientation(kept["disks"], shape, library, 10 * PIXEL, threads=1)
+        kept["found"] = diffraction.orientation(kept["disks"], shape, library, 10 * PIXEL, refine=refine, threads=1)
 
     find()
     match()
     before, matching = best(find, 2)[0], best(match, 3)[0]
-    return row("esteem", angles(kept["found"].rotations.reshape(len(data), -1, 4), true), matching, before), kept[
-        "found"
-    ]
+    off = angles(kept["found"].rotations.reshape(len(data), -1, 4), true)
+    return row("esteem" if refine else "esteem, tilt not refined", off, matching, before), kept["found"]
 
 
 def pyxem_rows(python: str, data: np.ndarray, true: np.ndarray, resolution: float) -> list[dict[str, str]]:
@@ -218,7 +219,7 @@ def main() -> None:
         thickness_nm=0.1 / SIMULATION["shape_factor_width"],
     )
     print(f"{len(library)} templates, {len(library.vectors) / len(library):.0f} spots each, {len(data)} frames")
-    rows = [ours(data, true, library)[0]]
+    rows = [ours(data, true, library, refine=refine)[0] for refine in (True, False)]
     if arguments.pyxem:
         rows += pyxem_rows(arguments.pyxem, data, true, arguments.resolution)
     else:

@@ -57,15 +57,19 @@ def best_setting(
     tried = [setting | common for setting in SETTINGS]
     best, most = tried[0], -1.0
     for setting, answer in zip(tried, ask(python, frames, probe, tried), strict=True):
-        disks = answer["disks"]
-        brightest = np.zeros(len(frames))
-        np.maximum.at(brightest, disks[:, 0].astype(int), disks[:, 3])
-        for threshold, scale in (("absolute", 1.0), ("relative", brightest[disks[:, 0].astype(int)])):
-            ranked = np.column_stack([disks[:, :3], disks[:, 3] / scale])
-            recall = score(ranked)[0]
+        for threshold, disks in (("absolute", answer["disks"]), ("relative", relative(answer["disks"]))):
+            recall = score(disks)[0]
             if recall > most:
-                best, most = setting | {threshold: least(ranked, score, false_per_frame)}, recall
+                best, most = setting | {threshold: least(disks, score, false_per_frame)}, recall
     return best
+
+
+def relative(disks: np.ndarray) -> np.ndarray:
+    """Return the disks with their intensities in parts of the brightest one of the frame."""
+    frame = disks[:, 0].astype(int)
+    brightest = np.zeros(frame.max(initial=0) + 1)
+    np.maximum.at(brightest, frame, disks[:, 3])
+    return np.column_stack([disks[:, :3], disks[:, 3] / brightest[frame]])
 
 
 def least(ranked: np.ndarray, score: Score, false_per_frame: float) -> float:
@@ -82,9 +86,10 @@ def least(ranked: np.ndarray, score: Score, false_per_frame: float) -> float:
 
 
 def find(python: str, frames: np.ndarray, probe: np.ndarray, setting: dict[str, Any]) -> dict[str, Any]:
-    """Return disks, CPU seconds and version for all frames."""
+    """Return disks, ranked by what the threshold of the setting is for, CPU seconds and version for all frames."""
     times = 2 if len(frames) <= FEW else 1
-    return ask(python, frames, probe, [setting | {"subpixel": "multicorr", "times": times}])[0]
+    found = ask(python, frames, probe, [setting | {"subpixel": "multicorr", "times": times}])[0]
+    return found | {"disks": relative(found["disks"])} if setting["relative"] > 0 else found
 
 
 def answer(folder: Path) -> None:
