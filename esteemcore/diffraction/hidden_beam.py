@@ -23,6 +23,8 @@ BLOCKS = 4
 """Parts of the scan along each axis whose patterns are added up before their centre is looked for."""
 RIVAL = 0.8
 """Part of the symmetry at the best centre that one elsewhere may have; else the centre is ambiguous."""
+LEAD = 3.0
+"""Standard deviations by which the best centre is better than any elsewhere: with few electrons all are chance."""
 LEAST_SYMMETRY = 6.0
 """Standard deviations that the symmetry of the sum of all patterns stands out by at least."""
 CLIPPED = 3.0
@@ -187,7 +189,7 @@ def _best(found: Floats, hidden: NDArray[np.bool_], radius: float) -> Floats:
     middle = _peak(found)
     best = float(found.max())
     rival = float(found[np.hypot(y - middle[0], x - middle[1]) > 1.5 * radius].max(initial=-np.inf))
-    if best < LEAST_SYMMETRY or rival > RIVAL * best:
+    if best < LEAST_SYMMETRY or rival > min(RIVAL * best, best - LEAD):
         raise CalibrationError(
             f"the patterns do not tell their centre: it would be (row, column) = ({middle[0]:.1f}, {middle[1]:.1f}) "
             f"px, where they are symmetric by {best:.1f} standard deviations, {max(rival, 0.0):.1f} elsewhere; give "

@@ -112,6 +112,25 @@ def test_the_second_pass_knows_the_hidden_beam(grains, frames) -> None:
     assert nearest[1] < 1  # the brightest reflections, taken for the beam
 
 
+def test_with_few_electrons_the_best_centre_is_chance() -> None:
+    """300 in each of 64 frames: the most symmetric place is 12 px off, by little more than others are."""
+    few = simulate.polycrystal(
+        (8, 8),
+        (128, 128),
+        radius_px=4.5,
+        electrons=300,
+        grains=9,
+        spacing_px=20,
+        ellipse=(1.05, 25),
+        descan_px=6,
+        seed=7,
+    )
+    y, x = np.mgrid[:128, :128]
+    stop = (np.hypot(y - 63.5, x - 63.5) <= 10) | ((np.abs(y - 64) <= 2) & (x <= 64))
+    with pytest.raises(errors.CalibrationError, match="do not tell their centre"):
+        diffraction.find_descan(np.where(stop, 0, few.frames(1)), 4.5, center="friedel")
+
+
 def test_what_has_no_centre_is_refused(stopped, rng) -> None:
     truth, frames = stopped
     noise = np.where(STOP, 0, rng.poisson(5.0, (4, 4, 80, 80)))
