@@ -1,7 +1,7 @@
 """Choose a specimen and a range of losses in the simulator's panel, look at a spectrum, take an image of spectra.
 
 Then a series records EELS and X-rays together, another one goes on while the panel is hidden, a stored one is aligned,
-and the image of spectra is unmixed.
+the image of spectra is unmixed, and a 4D-STEM scan classified.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import diffraction_steps
 import numpy as np
 import series_steps
 import unmix_steps
@@ -123,6 +124,7 @@ async def drive(app: Any, window: Any) -> dict[str, Any]:
         "hidden": hidden,
         "series": await series_steps.run(window),
         "unmixed": await unmix_steps.run(window, cameras[0]),
+        "diffraction": await diffraction_steps.run(window),
         "stored": {name: list(values.shape) for name, values in stored.items()},
         "blanked": instrument.is_blanked,
     }

@@ -46,6 +46,14 @@ def test_spectra_from_the_simulator_in_the_real_window(swift) -> None:
     assert unmixed["unit"] == "eV"
     assert "degrees" in unmixed["title"]
     assert unmixed["above_sigma"] > 2
+    # classes of a scan, the pattern of the one that is clicked, and strain
+    diffraction = result["diffraction"]
+    assert diffraction["classes"].startswith("Classes of Two Grains [2 classes, disks of "), diffraction
+    numbers = [re.search(r"\[class (\d) crystalline 50%\]$", title) for title in diffraction["clicked"]]
+    assert all(numbers), diffraction
+    assert numbers[0][1] != numbers[1][1]
+    assert diffraction["errors"] == [None, None]
+    assert diffraction["strained"] == 8 * 3
     assert "Traceback" not in running.logs()
     assert result["blanked"] is True
     for name in (
@@ -54,5 +62,6 @@ def test_spectra_from_the_simulator_in_the_real_window(swift) -> None:
         "spectra_hidden.png",
         "series_motif.png",
         "spectra_unmixed.png",
+        "diffraction_classes.png",
     ):
         assert (running.work / name).stat().st_size > 50_000
