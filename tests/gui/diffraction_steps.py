@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,7 @@ async def run(window: Any) -> dict[str, Any]:
         await call("xdotool", "mousemove", str(at.x), str(at.y), "sleep", "0.1", "click", "1")
         await until(lambda half=half: column() // (SIDE // 2) == half, f"the pattern is that of column {column()}")
         clicked.append(titled("Pattern of Two Grains").title)
+    await asyncio.sleep(0.5)  # until the last title is drawn
     await picture("diffraction_classes.png")
     before = len(model.computations)
     await choose("One Grain", 0, 0, 0)
