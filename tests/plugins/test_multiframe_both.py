@@ -23,6 +23,8 @@ EELS_KEY, EDS_KEY = "Esteem_EELS_Camera", "Esteem_EDS_Detector"
 DWELL_S = 1e-3
 CURRENT_PA = 400.0
 
+pytestmark = pytest.mark.usefixtures("waiting_for_devices")  # between two frames things are done to the next one
+
 
 @pytest.fixture
 def bench(shared_microscope: Any, tmp_path: Path) -> Iterator[Bench]:

@@ -18,6 +18,8 @@ from esteemcore.errors import StreamError
 from esteemcore.io import durable
 from nionswift_plugin.esteem_multiframe.taking import Taker
 
+pytestmark = pytest.mark.usefixtures("waiting_for_devices")  # between two frames things are done to the next one
+
 
 @pytest.fixture
 def bench(shared_microscope: Any, tmp_path: Path) -> Iterator[Bench]:

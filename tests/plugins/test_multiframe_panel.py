@@ -15,6 +15,8 @@ from multiframe_bench import Bench, opened
 from esteemcore import io, multiframe, scan
 from esteemcore.io import durable
 
+pytestmark = pytest.mark.usefixtures("waiting_for_devices")  # between two frames things are done to the next one
+
 
 @pytest.fixture
 def bench(microscope: Any, tmp_path: Path) -> Iterator[Bench]:
