@@ -165,7 +165,7 @@ def _products(window, n, p, outward, radius, to_circle, work, model, sums, norma
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _factorize(normal):
+def factorize(normal):
     """Replace the lower triangle of a matrix by that of L, with 1 / D on the diagonal; False if it has no L D L^T."""
     for j in range(PARAMETERS):
         pivot = normal[j, j]
@@ -183,7 +183,7 @@ def _factorize(normal):
 
 
 @njit(cache=True, nogil=True)
-def _solve(factor, vector):
+def solve(factor, vector):
     """Replace a vector by the solution of the system that was factorised."""
     for i in range(PARAMETERS):
         for k in range(i):
@@ -195,7 +195,7 @@ def _solve(factor, vector):
 
 
 @njit(cache=True, nogil=True)
-def _variance(factor, i, vector):
+def variance(factor, i, vector):
     """Return the variance of one parameter, all others free: a diagonal element of the inverse of the matrix."""
     total = factor[i, i]
     vector[i] = 1
@@ -290,9 +290,9 @@ def fit_disk(
             gradient[2 + i] -= (p[2 + i] - prior[i] * unit) * certainty
         normal[0, 0] += 1e-6
         normal[1, 1] += 1e-6
-        if not _factorize(normal):
+        if not factorize(normal):
             return False
-        _solve(normal, gradient)
+        solve(normal, gradient)
         along = gradient[5] * last_y + gradient[6] * last_x
         before = last_y * last_y + last_x * last_x
         if along < -0.2 * before:  # to and fro: with few counts a whole step goes too far
@@ -316,8 +316,8 @@ def fit_disk(
         if deviations < near * near:
             break
     result[2], result[3] = _radius_step(sums, normal, gradient)
-    result[0], result[1] = _variance(normal, 5, gradient), normal[6, 6]
+    result[0], result[1] = variance(normal, 5, gradient), normal[6, 6]
     for i in (2, 3, 4):
         unit = p[1] if i < 4 else 1.0
-        result[2 + i] = _variance(normal, i, gradient) / (unit * unit)
+        result[2 + i] = variance(normal, i, gradient) / (unit * unit)
     return True

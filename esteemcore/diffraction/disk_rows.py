@@ -103,8 +103,8 @@ def rows_of_frames(
     few_bits = frames.dtype.kind in "bu" and frames.dtype.itemsize <= 2
     frames = np.ascontiguousarray(frames, np.uint16 if few_bits else np.float64)  # loops are compiled for these two
     zero: Any = np.int32(0) if few_bits else np.float64(0)
-    number, rows = _room(len(frames))
-    limits = _limits(first, part, len(frames))
+    number, rows = room(len(frames))
+    limits = limits_of(first, part, len(frames))
     n = _frame_kernels.find_in_frames(frames, look, zero, known, limits, number, rows)
     if look.split:
         return _told_apart(frames, look, limits, number, rows)
@@ -118,8 +118,8 @@ def rows_of_events(
     from esteemcore.diffraction import _frame_kernels
 
     offset, look = electrons.offset[part.start : part.stop + 1], of_part(look, part)
-    number, rows = _room(len(offset) - 1)
-    limits = _limits(first, part, len(number))
+    number, rows = room(len(offset) - 1)
+    limits = limits_of(first, part, len(number))
     n = _frame_kernels.find_in_events(
         offset, electrons.pixel, electrons.count, *spec.frame_shape, look, known, limits, number, rows
     )
@@ -147,19 +147,19 @@ def _told_apart(
         if limits[f, 0] >= 0:
             counts = np.where(look.valid, frame.reshape(look.valid.shape), 0).astype(np.float64)
             axis = np.array(look.axis[f % len(look.axis)])
-            room = np.empty((MOST_DISKS, len(COLUMNS)), np.float32)
-            room[: len(mine)] = mine
-            number[f] = _overlap_kernels.tell_apart(counts, len(mine), axis, look, room)
-            mine = room[: number[f]]
+            enough = np.empty((MOST_DISKS, len(COLUMNS)), np.float32)
+            enough[: len(mine)] = mine
+            number[f] = _overlap_kernels.tell_apart(counts, len(mine), axis, look, enough)
+            mine = enough[: number[f]]
         told.append(mine)
     return number, np.concatenate(told)
 
 
-def _room(frames: int) -> tuple[Numbers, Rows]:
+def room(frames: int) -> tuple[Numbers, Rows]:
     """Return arrays for the number of disks of each frame, and for the rows."""
     return np.zeros(frames, np.int64), np.empty((frames * MOST_DISKS, len(COLUMNS)), np.float32)
 
 
-def _limits(first: Numbers | None, part: slice, n: int) -> Numbers:
+def limits_of(first: Numbers | None, part: slice, n: int) -> Numbers:
     """Return where the known rows of each frame of a part begin and end."""
     return np.full((n, 2), -1) if first is None else np.ascontiguousarray(first[part])

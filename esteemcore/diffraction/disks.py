@@ -19,7 +19,6 @@ from esteemcore.diffraction.disk_rows import (
     NOTHING_FOUND,
     FoundDisks,
     checked_frames,
-    of_part,
     rows_of_events,
     rows_of_frames,
 )
@@ -30,7 +29,7 @@ from esteemcore.diffraction.probe import Probe
 from esteemcore.diffraction.structure import InnerStructure
 from esteemcore.diffraction.table import COLUMNS, DiskTable
 from esteemcore.diffraction.template import Template
-from esteemcore.diffraction.template_fit import rows_of_events_like, rows_of_template
+from esteemcore.diffraction.template_fit import rows_of_template, rows_of_template_events
 from esteemcore.diffraction.template_search import TemplateLook, template_look
 from esteemcore.stream import Chunk, Spec
 from esteemcore.stream.additive import add_widening
@@ -112,7 +111,7 @@ class Disks:
         What a first pass has learnt about the reflections, see `learn_structure`.
     probe : Probe or Template, optional
         What the disks look like along the radius, see `learn_probe`, or as an image, see `learn_template`. Default:
-        flat with a soft edge. A template takes neither `structure` nor `found`.
+        flat with a soft edge.
     found : DiskTable, optional
         What a first pass over the same frames has found: these disks are fitted again instead of looked for, in a
         fraction of the time. Where it says that a position was visited more than once, or not at all, disks are looked
@@ -180,8 +179,6 @@ class Disks:
             raise ParameterError(
                 f"the probe was learnt for a radius of {probe.radius_px:g} px, but radius_px is {self.radius_px:g} px"
             )
-        if isinstance(probe, Template) and (structure is not None or found is not None):
-            raise ParameterError("disks like a template are looked for in one pass; leave out structure and found")
         self.found = None if found is None else FoundDisks(found)
         self.overlapping = bool(overlapping)
         if overlapping and found is None:
@@ -227,7 +224,9 @@ class Disks:
                 raise ParameterError("the mask leaves no room for a disk; True marks the pixels that are good")
             self._look = frame_shape, look
             if isinstance(self.probe, Template):
-                self._template_look = template_look(self.probe, valid, self.significance, center, self.distortion)
+                self._template_look = template_look(
+                    self.probe, valid, self.significance, center, self.distortion, known
+                )
                 if not self._template_look.usable.any():
                     raise ParameterError("the mask leaves no room for a disk; True marks the pixels that are good")
         return self._look[1]
@@ -257,21 +256,23 @@ class Disks:
             look, like = look._replace(axis=axis), None if like is None else like._replace(axis=axis)
         known, first = NOTHING_FOUND if self.found is None else self.found.rows_of(chunk.index)
         electrons = chunk.electrons(spec)
-        if electrons is not None and like is not None:
-            return *self._in_parts(len(chunk), lambda part: rows_of_events_like(electrons, part, like)), np.zeros(
-                len(chunk), np.int64
-            )
         if electrons is not None:
-            found = self._in_parts(
-                len(chunk), lambda part: rows_of_events(electrons, part, spec, look, known, first), MOST_BATCH
-            )
-            return *found, np.zeros(len(chunk), np.int64)
+
+            def of_events(part: slice) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+                if like is not None:
+                    return rows_of_template_events(electrons, part, like, known, first)
+                return rows_of_events(electrons, part, spec, look, known, first)
+
+            most = MOST_BATCH if like is None else BATCH
+            return *self._in_parts(len(chunk), of_events, most), np.zeros(len(chunk), np.int64)
         frames, saturated = checked_frames(chunk, look)
-        if like is not None:
-            return *self._in_parts(
-                len(chunk), lambda part: rows_of_template(frames[part], of_part(like, part))
-            ), saturated
-        return *self._in_parts(len(chunk), lambda part: rows_of_frames(frames, part, look, known, first)), saturated
+
+        def of_frames(part: slice) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+            if like is not None:
+                return rows_of_template(frames, part, like, known, first)
+            return rows_of_frames(frames, part, look, known, first)
+
+        return *self._in_parts(len(chunk), of_frames), saturated
 
     def _in_parts(self, n: int, work: Any, most: int = BATCH) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the number of disks of each frame, and all rows, from some frames after the other in threads."""

@@ -69,8 +69,8 @@ def find_disks(
         less time than the first. If the direct beams have a pattern along their radius, as a bullseye aperture makes
         it, the second pass fits disks of that pattern (`learn_probe`).
     probe : Probe or Template, optional
-        What the disks look like: along the radius, see `learn_probe`, for all passes; or as an image of any pattern,
-        see `learn_template`, which is looked for and fitted in one pass. Default: see `passes`.
+        What the disks look like, for all passes: along the radius, see `learn_probe`, or as an image of any pattern,
+        see `learn_template`. Default: see `passes`.
     overlapping : bool
         In the second pass, also look for disks that lie partly on others, where crystals lie on top of each other: at
         the points of their lattices, or, where a frame shows no two lattices, beside each disk. Takes several times as
@@ -105,12 +105,8 @@ def find_disks(
     checks.integer("passes", passes, minimum=1, maximum=2)
     if overlapping and passes == 1:
         raise ParameterError("overlapping disks are told apart in the second pass; leave passes at 2")
-    if isinstance(probe, Template):
-        if overlapping:
-            raise ParameterError(
-                "overlapping disks that look like a template are not told apart; leave out one of both"
-            )
-        passes = 1
+    if isinstance(probe, Template) and overlapping:
+        raise ParameterError("overlapping disks that look like a template are not told apart; leave out one of both")
     spec = spec_of(data4d)
     unasked: tuple[str, ...] = ()
     if isinstance(center, str):

@@ -1,29 +1,32 @@
-"""Places of a frame that may be disks of any pattern: matched filters by Fourier transforms, local significance."""
+"""What is looked for with the image of a probe: everything that the compiled loops need, and matched filters."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from esteemcore.diffraction.look import MOST_DISKS, SPACING_RADII, SPECKLE
+from esteemcore.diffraction.look import AT_ONCE, MOST_DISKS, SPACING_RADII, SPECKLE, USUAL_INSIDE, half_widths
 from esteemcore.diffraction.template import BEYOND_PX, Template
 
 Floats = NDArray[np.float64]
-Numbers = NDArray[np.int64]
 
 STEPS = 8
 """Steps per px between which a template is interpolated linearly; within a step it is known from cubic splines."""
-ROUNDED = 6
-"""Decimals of a filtered frame: places that are equally good are so whatever the rounding of a transform."""
-RING = 64
-"""Places along the ring round the direct beam that a disk is compared with."""
-ROUNDS = 12
-"""Steps of Newton's method to the likeliest share of a disk in the counts."""
+LEVELS = 255
+"""Whole steps of intensity in the template that is looked for: sums over counts are whole numbers then, the same from
+electrons and from Fourier transforms."""
+ITERATIONS = 20
+"""Steps of a fit at most."""
+MOST_EXACT = 2**24 // LEVELS
+"""Electrons of a frame up to which sums of single precision are exact."""
+ADDED_AT_ONCE = 8
+"""Numbers that one of these instructions adds."""
+ADDITIONS_PER_PIXEL = 12.0
+"""Such instructions that take as long as the transforms of a frame, for each of its pixels."""
 
 
 class TemplateLook(NamedTuple):
@@ -31,141 +34,171 @@ class TemplateLook(NamedTuple):
 
     Attributes
     ----------
-    valid : ndarray of bool, shape (ky, kx)
-    offset : ndarray of int64, shape (2, pixels)
-        Pixels of the window round a place: the template and what tells its background.
-    table : ndarray of float64, shape (STEPS + 1, STEPS + 1, 3, pixels)
+    valid, clear : ndarray of bool, shape (ky, kx)
+        Good pixels; those round which the whole window is good.
+    span : ndarray of int64
+        Half widths of the rows of the window round a place: the template and what tells its background.
+    place : ndarray of float32, shape (2, padded)
+        Its pixels (y, x), row by row, from the middle; padded with zeros.
+    table : ndarray of float32, shape (STEPS + 1, STEPS + 1, 3, padded)
         The template and its two derivatives in these pixels, for places from -0.5 to 0.5 px off the middle one.
+    own : ndarray of float64, shape (pixels,)
+        The template in the middle.
+    steps : ndarray of float32, shape (rows, columns)
+        The same in whole steps, turned by half a turn, padded with columns of zeros.
     size : tuple of int
         Shape of the transforms.
-    filters : ndarray of complex128, shape (2, rows, columns)
-        Transforms of template and window.
-    held, pixels, spread : ndarray of float64, shape (ky, kx)
-        Sum of the template, number of pixels, and sum of the squares of the template less its mean, over the good ones
-        of the window round each pixel.
-    usable : ndarray of bool, shape (ky, kx)
-        Where enough of a disk lies on good pixels.
+    filter : ndarray of complex128, shape (rows, columns)
+        Transform of the template in whole steps.
+    share, sure : ndarray of float64, shape (ky, kx)
+        Sum of that template over the good pixels of the window, per pixel, and one over its variance there; 0 where too
+        little of a disk lies on good pixels.
+    area : ndarray of float64, shape (ky, kx)
+        Sum of the template over good pixels, 0 where that is too little; `whole` where all are.
     effective : float
         Pixels of the template, the bright ones counting more: (sum)^2 / sum of squares.
-    radius, significance : float
-    axis : ndarray of float64, shape (2,)
-        The direct beam; NaN for the brightest disk.
-    to_circle : ndarray of float64, shape (2, 2)
+    per_step : float
+        Counts in so many pixels for each whole step.
+    radius, least, spacing, speckle, meet : float
+        Radius in px, least significance, least distance in radii, relative variation of the background, distance in px
+        from which on disks have nothing in common.
+    axis : ndarray of float64, shape (1, 2) or (frames, 2)
+        The direct beam, of all frames or of each; NaN for the brightest disk.
+    to_circle, to_ellipse : ndarray of float64, shape (2, 2)
+    usual_sd, reflections, inside, inside_sd : ndarray of float64
+        What is known about the inside of disks, as for plain ones.
     """
 
     valid: NDArray[np.bool_]
-    offset: Numbers
-    table: Floats
+    clear: NDArray[np.bool_]
+    pad: int
+    span: NDArray[np.int64]
+    place: NDArray[np.float32]
+    table: NDArray[np.float32]
+    own: Floats
+    steps: NDArray[np.float32]
     size: tuple[int, int]
-    filters: NDArray[np.complex128]
-    held: Floats
-    pixels: Floats
-    spread: Floats
-    usable: NDArray[np.bool_]
+    filter: NDArray[np.complex128]
+    share: Floats
+    sure: Floats
+    area: Floats
+    whole: float
     effective: float
+    per_step: float
     radius: float
-    significance: float
+    least: float
+    spacing: float
+    speckle: float
+    meet: float
     axis: Floats
     to_circle: Floats
+    to_ellipse: Floats
+    usual_sd: Floats
+    reflections: Floats
+    inside: Floats
+    inside_sd: Floats
+    iterations: int
+    most: int
 
-
-class Candidates(NamedTuple):
-    """Places that may be disks: frame, row and column in px, significance, height, background; shape (n,) each."""
-
-    frame: Numbers
-    y: Numbers
-    x: Numbers
-    score: Floats
-    height: Floats
-    background: Floats
-
-    def rows(self, which: Any) -> Candidates:
-        """Return some of them."""
-        return Candidates(*(column[which] for column in self))
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """Where enough of a disk lies on good pixels."""
+        return self.area > 0
 
 
 def template_look(
-    template: Template, valid: NDArray[np.bool_], significance: float, axis: Floats, to_ellipse: Floats
+    template: Template,
+    valid: NDArray[np.bool_],
+    significance: float,
+    axis: Floats,
+    to_ellipse: Floats,
+    known: tuple[Floats, Floats, Floats],
 ) -> TemplateLook:
     """Return what is looked for, from checked parameters."""
     radius = template.radius_px
     reach = math.ceil(radius + BEYOND_PX + max(1.5, 0.25 * radius))
+    span = half_widths(float(reach))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    offset = np.stack([y, x])[:, np.hypot(y, x) <= reach]
+    inside = np.abs(x) <= span[:, None]
+    offset = np.stack([y, x])[:, inside]
+    padding = ((0, 0), (0, -offset.shape[1] % AT_ONCE))
     table = _table(template, offset)
+    own = table[STEPS // 2, STEPS // 2, 0]
+    image = np.zeros((2 * reach + 1, 2 * reach + 1))
+    image[inside] = np.rint(own * (LEVELS / own.max()))
     size = tuple(fft.next_fast_len(n + 2 * reach, real=True) for n in valid.shape)
     kernels = np.zeros((3, *size))
-    own = table[STEPS // 2, STEPS // 2, 0]
-    kernels[:, offset[0], offset[1]] = own, np.ones(len(own)), own**2  # negative offsets wrap round
-    transforms = np.conj(fft.rfft2(kernels, axes=(1, 2)))
-    held, pixels, squares = _filtered(valid[None].astype(np.float64), transforms, size)[0]
-    pixels = np.maximum(pixels, 1e-9)
-    spread = np.maximum(squares - held**2 / pixels, 0)
-    whole = float((own**2).sum() - own.sum() ** 2 / len(own))
-    usable = (held > 0.75 * own.sum()) & (pixels > 0.6 * len(own)) & (spread > 0.5 * whole) & valid
+    kernels[:, offset[0], offset[1]] = image[inside], np.ones(len(own)), image[inside] ** 2  # negative ones wrap round
+    filters = np.conj(fft.rfft2(kernels, axes=(1, 2)))
+    held, pixels, squares = (_filtered(valid.astype(np.float64), f, (size[0], size[1])) for f in filters)
+    spread = squares - held**2 / np.maximum(pixels, 1)
+    whole = float((image[inside] ** 2).sum() - image.sum() ** 2 / len(own))
+    usable = (held > 0.75 * image.sum()) & (pixels > 0.6 * len(own)) & (spread > 0.5 * whole) & valid
+    share, sure = np.zeros(valid.shape), np.zeros(valid.shape)
+    np.divide(held, pixels, out=share, where=usable)
+    np.divide(pixels, spread, out=sure, where=usable)
     effective = float(own.sum() ** 2 / (own**2).sum())
+    rows = np.flatnonzero(image.any(axis=1))
+    near = max(int(np.abs(rows - reach).max()), int(np.abs(np.flatnonzero(image.any(axis=0)) - reach).max()))
+    steps = image[reach - near : reach + near + 1, reach - near : reach + near + 1][::-1, ::-1]
     return TemplateLook(
-        valid, offset, table, (size[0], size[1]), transforms[:2], held, pixels, spread, usable, effective, radius,
-        significance, axis, np.linalg.inv(to_ellipse),
-    )  # fmt: skip
+        valid,
+        pixels == len(own),
+        reach + 1,
+        span,
+        np.pad(offset, padding).astype(np.float32),
+        np.pad(table, ((0, 0), (0, 0), *padding)).astype(np.float32),
+        own,
+        np.pad(steps, ((0, 0), (0, -steps.shape[1] % ADDED_AT_ONCE))).astype(np.float32),
+        (size[0], size[1]),
+        filters[0],
+        share,
+        sure,
+        np.where(usable, held, 0),
+        float(image.sum()),
+        effective,
+        effective / float(image.sum()),
+        radius,
+        significance,
+        SPACING_RADII,
+        SPECKLE,
+        reach + radius + BEYOND_PX,
+        axis,
+        np.linalg.inv(to_ellipse),
+        to_ellipse,
+        np.array(USUAL_INSIDE),
+        *known,
+        ITERATIONS,
+        MOST_DISKS,
+    )
 
 
-def candidates(frames: Floats, look: TemplateLook) -> Candidates:
-    r"""Return the places of frames (n, ky, kx), masked pixels zero, at which the counts look like the template.
+def correlations(frames: Floats, look: TemplateLook, wanted: NDArray[np.bool_], sums: Floats) -> NDArray[np.uint8]:
+    """Write how much of the template lies on the counts round every pixel; return which frames are left to be added up.
 
-    Notes
-    -----
-    A template of sum S in a window of P pixels that holds N counts is looked for with the zero-mean kernel
-    :math:`T - S/P`, whose sum over the counts has the variance :math:`N/P \sum (T - S/P)^2` without a disk. What stands
-    out by enough is judged by the likelihood: with the share a of the counts in the disk,
-
-    .. math:: z^2 = 2 \max_a \sum_k n_k \log\left(1 + a\,(P T_k / S - 1)\right)
-
-    which is right for ten counts as well as for ten thousand.
+    Those are the frames of few electrons, for which that is quicker than Fourier transforms; nothing is done for frames
+    that are not wanted. One frame is transformed at a time: that is quick as long as it stays in the cache, and its
+    sums do not depend on the frames beside it.
     """
-    template, counted = np.moveaxis(_filtered(frames, look.filters, look.size), 1, 0)
-    excess = np.round(template - counted * (look.held / look.pixels), ROUNDED)
-    variance = np.maximum(np.round(counted), 0) / look.pixels * look.spread
-    square = np.where(look.usable & (excess > 0), excess**2, 0)
-    square = np.round(np.divide(square, variance, out=np.zeros_like(square), where=variance > 0), ROUNDED)
-    peak = (square == ndimage.maximum_filter(square, (0, 3, 3))) & (square >= 0.5 * look.significance**2)
-    frame, y, x = np.nonzero(peak)
-    counts, good = windows(frames, look.valid, frame, y, x, look.offset)
-    score, share = _significance(counts, good, look.table[STEPS // 2, STEPS // 2, 0], look.effective)
-    n = np.round(counted[frame, y, x])
-    height, background = share * n / look.held[y, x], (1 - share) * n / look.pixels[y, x]
-    found = Candidates(frame, y, x, score, height, background)
-    kept = np.flatnonzero(score >= look.significance)
-    kept = kept[np.lexsort((x[kept], y[kept], -score[kept], frame[kept]))]
-    kept = _apart(frame[kept], y[kept], x[kept], SPACING_RADII * look.radius, kept)
-    found = found.rows(kept)
-    level = template / np.maximum(look.held, 1e-9)
-    stands = _stands_out(level, found, centers(found, len(frames), look.axis), look)
-    score = np.minimum(found.score, stands)
-    return found._replace(score=score).rows(score >= look.significance)
+    direct = np.zeros(len(frames), np.uint8)
+    most = ADDITIONS_PER_PIXEL * look.valid.size * ADDED_AT_ONCE / look.steps.size
+    for i in np.flatnonzero(wanted):
+        if np.count_nonzero(frames[i]) <= most and frames[i].sum() <= MOST_EXACT:
+            direct[i] = 1
+        else:
+            sums[i] = _filtered(frames[i], look.filter, look.size)
+    return direct
 
 
-def centers(found: Candidates, n: int, axis: Floats) -> Floats:
-    """Return the direct beam of each frame (n, 2): what is known, or the brightest place."""
-    result = np.array(np.broadcast_to(axis, (n, 2)))
-    if np.isnan(axis).any():
-        order = np.lexsort((-found.x, -found.y, found.height))
-        result[found.frame[order]] = np.stack([found.y, found.x], axis=1)[order]
-    return result
+def _filtered(frame: Floats, transform: NDArray[np.complex128], size: tuple[int, int]) -> Floats:
+    """Return the correlation (ky, kx) of a frame of whole counts with a filter of whole numbers."""
+    spectrum = fft.rfft2(frame, s=size)
+    spectrum *= transform
+    ky, kx = frame.shape
+    return np.asarray(np.rint(fft.irfft2(spectrum, s=size, overwrite_x=True)[:ky, :kx]))
 
 
-def windows(
-    frames: Floats, valid: NDArray[np.bool_], frame: Numbers, y: Numbers, x: Numbers, offset: Numbers
-) -> tuple[Floats, Floats]:
-    """Return the counts (m, pixels) round places, and 1 where a pixel is good; beyond the edge none is."""
-    rows, columns = y[:, None] + offset[0], x[:, None] + offset[1]
-    inside = (rows >= 0) & (rows < valid.shape[0]) & (columns >= 0) & (columns < valid.shape[1])
-    rows, columns = np.where(inside, rows, 0), np.where(inside, columns, 0)
-    good = inside & valid[rows, columns]
-    return np.where(good, frames[frame[:, None], rows, columns], 0.0), good.astype(np.float64)
-
-
-def _table(template: Template, offset: Numbers) -> Floats:
+def _table(template: Template, offset: NDArray[np.int64]) -> Floats:
     """Return the template and its derivatives in the pixels of a window, for places all over the middle one."""
     small = 0.01
     steps = (np.arange(STEPS + 1) / STEPS) - 0.5
@@ -184,68 +217,3 @@ def _table(template: Template, offset: Numbers) -> Floats:
             table[i, j, 2] = (at(y, x + small) - at(y, x - small)) / (2 * small)
             table[i, j, :, table[i, j, 0] <= 0] = 0  # splines overshoot beside steep edges; no rate is negative
     return table
-
-
-def _filtered(frames: Floats, transforms: NDArray[np.complex128], size: tuple[int, int]) -> Floats:
-    """Return the correlations (n, filters, ky, kx) of frames with filters."""
-    ky, kx = frames.shape[1:]
-    spectrum = fft.rfft2(frames, s=size, axes=(1, 2))
-    both = fft.irfft2(spectrum[:, None] * transforms[None], s=size, axes=(2, 3))
-    return np.asarray(both[:, :, :ky, :kx])
-
-
-def _significance(counts: Floats, good: Floats, template: Floats, effective: float) -> tuple[Floats, Floats]:
-    """Return the significance of a disk in each window, and the likeliest share of the counts that it holds."""
-    pixels, held = good.sum(axis=1), (good * template).sum(axis=1)
-    shape = pixels[:, None] * template / np.maximum(held, 1e-9)[:, None] - 1
-    share = np.full(len(counts), 0.1)
-    for _ in range(ROUNDS):
-        part = shape / (1 + share[:, None] * shape)
-        slope, curve = (counts * part).sum(axis=1), (counts * part**2).sum(axis=1)
-        share = np.clip(share + slope / np.maximum(curve, 1e-9), 0.5 * share, 0.5 * (share + 0.999))
-    gain = (counts * np.log1p(share[:, None] * shape)).sum(axis=1)
-    under = effective * (1 - share) * counts.sum(axis=1) / np.maximum(pixels, 1)
-    return np.sqrt(np.maximum(2 * gain, 0) / (1 + SPECKLE**2 * under)), share
-
-
-def _apart(frame: Numbers, y: Numbers, x: Numbers, spacing: float, numbers: Numbers) -> Numbers:
-    """Return those of sorted places that are not too near to a better one of their frame."""
-    kept: list[int] = []
-    first = np.searchsorted(frame, np.arange(int(frame.max(initial=-1)) + 2))
-    for start, stop in itertools.pairwise(first):
-        left = np.arange(start, stop)
-        n = 0
-        while len(left) and n < MOST_DISKS:
-            best, n = left[0], n + 1
-            kept.append(int(best))
-            left = left[np.hypot(y[left] - y[best], x[left] - x[best]) >= spacing]
-    return numbers[np.array(kept, np.int64)]
-
-
-def _stands_out(level: Floats, found: Candidates, center: Floats, look: TemplateLook) -> Floats:
-    """Return the significance of each place against what else lies on its ring round the direct beam.
-
-    The ring of a halo is bright all along; the lower third of it is what is usual. Infinite near the beam, and where
-    too little of the ring is on the detector.
-    """
-    away = np.stack([found.y, found.x], axis=1) - center[found.frame]
-    v, u = look.to_circle @ away.T
-    distance = np.hypot(v, u)
-    angle = np.arctan2(v, u)[:, None] + 2 * np.pi * np.arange(RING) / RING
-    back = np.linalg.inv(look.to_circle)
-    ring = np.stack([distance[:, None] * np.sin(angle), distance[:, None] * np.cos(angle)])
-    rows, columns = np.einsum("ij,jmk->imk", back, ring) + center[found.frame].T[:, :, None]
-    i, j = np.floor(rows + 0.5).astype(np.int64), np.floor(columns + 0.5).astype(np.int64)
-    ky, kx = look.valid.shape
-    on = (i >= 0) & (i < ky) & (j >= 0) & (j < kx)
-    i, j = np.where(on, i, 0), np.where(on, j, 0)
-    on &= look.usable[i, j] & (np.hypot(i - found.y[:, None], j - found.x[:, None]) > 2 * look.radius)
-    held = np.sort(np.where(on, np.maximum(level[found.frame[:, None], i, j], 0) * look.effective, np.inf), axis=1)
-    number = on.sum(axis=1)
-    low = held[np.arange(len(held)), (0.3 * number).astype(np.int64)]
-    low = np.where(np.isfinite(low), low, 0)
-    usual = low + 0.5 * np.sqrt(low) + 0.25
-    here = np.maximum(level[found.frame, found.y, found.x] * look.effective, usual)
-    gain = here * np.log(here / usual) - (here - usual)
-    result = np.sqrt(2 * gain / (1 + SPECKLE**2 * usual))
-    return np.where((distance < 2.5 * look.radius) | (number < 8), np.inf, result)

@@ -8,13 +8,13 @@ RADIUS = 6.0
 SUBPIXELS = (np.arange(4) - 1.5) / 4
 
 
-def aperture(shape: tuple[int, int], place, electrons: float = 1.0) -> np.ndarray:
-    """Return the expected counts of one disk."""
+def aperture(shape: tuple[int, int], place, electrons: float = 1.0, scale: float = 1.0) -> np.ndarray:
+    """Return the expected counts of one disk, magnified by `scale`."""
     y, x = np.mgrid[: shape[0], : shape[1]].astype(float)
     total = np.zeros(shape)
     for sy in SUBPIXELS:
         for sx in SUBPIXELS:
-            v, u = y + sy - place[0], x + sx - place[1]
+            v, u = (y + sy - place[0]) / scale, (x + sx - place[1]) / scale
             r = np.hypot(v, u)
             ring = _soft(RADIUS - r) * _soft(r - 0.62 * RADIUS)
             bar = _soft(0.12 * RADIUS - np.abs(0.8 * v + 0.6 * u)) * _soft(RADIUS - r)
