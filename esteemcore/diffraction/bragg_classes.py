@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
 from esteemcore.diffraction.amorphous import SECTORS, TEXTURE, profile_likeness
+from esteemcore.diffraction.mixture import k_means
 from esteemcore.diffraction.patterns import Binned, cells
 from esteemcore.diffraction.table import DiskTable, bragg_vector_map
 
@@ -97,10 +98,8 @@ def bragg_classes(
 
 def _kmeans(soft: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
     """Return more groups than there are classes."""
-    from sklearn.cluster import KMeans
-
     k = min(OVERSPLIT, max(1, len(soft) // LEAST))
-    return np.asarray(KMeans(k, n_init=RESTARTS, random_state=seed).fit_predict(soft), np.int64)
+    return np.asarray(k_means(soft, k, RESTARTS, seed).labels_, np.int64)
 
 
 def _hdbscan(soft: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
@@ -169,8 +168,6 @@ def _without_texture(data: Binned, radius: float) -> NDArray[np.bool_]:
 
 def _by_profile(data: Binned, halo: NDArray[np.bool_], radius: float, seed: int) -> NDArray[np.int64]:
     """Return groups of positions by radial profile, those that are the same within their noise joined."""
-    from sklearn.cluster import KMeans
-
     ny, nx = data.scan_shape
     ring = np.rint(np.hypot(*data.center.T) / data.size).astype(np.int64)
     pick = sparse.csr_array((np.ones(len(ring)), (np.arange(len(ring)), ring)), shape=(len(ring), ring.max() + 1))
@@ -182,8 +179,8 @@ def _by_profile(data: Binned, halo: NDArray[np.bool_], radius: float, seed: int)
     soft = ndimage.gaussian_filter(counts.reshape(ny, nx, -1) * inside, (1.5, 1.5, 0), mode="constant")
     soft = soft.reshape(ny * nx, -1)[halo]
     soft = np.sqrt(soft / np.maximum(soft.sum(axis=1, keepdims=True), 1e-9))
-    k = min(4, max(1, len(soft) // LEAST))
-    group = KMeans(k, n_init=RESTARTS, random_state=seed).fit_predict(soft)
+    grouped = k_means(soft, min(4, max(1, len(soft) // LEAST)), RESTARTS, seed)
+    group, k = grouped.labels_, len(grouped.cluster_centers_)
     totals = np.array([counts[halo][group == g].sum(axis=0) for g in range(k)])
     frames = np.maximum(np.bincount(group, minlength=k), 1)
     alike = profile_likeness(totals / bins / frames[:, None], totals, (1.3 * radius + 1) / data.size + 1)

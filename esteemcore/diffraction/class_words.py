@@ -36,7 +36,8 @@ def notes(data: Binned, grouping: Grouping, asked: int | None, second_way: bool,
     if electrons < 10:
         text.append(f"only {electrons:.1f} electrons per frame lie outside the beam: classes rest on their neighbours")
     if len(data.counts) < 4 * ENOUGH:
-        text.append(f"{len(data.counts)} positions are too few to tell classes apart by themselves")
+        few = "one position is" if len(data.counts) == 1 else f"{len(data.counts)} positions are"
+        text.append(f"{few} too few to tell classes apart by themselves")
     if asked is not None and grouping.n < asked:
         text.append(f"{asked} classes were asked for, but no more than {grouping.n} could be told apart")
     if second_way and math.isnan(agreement):

@@ -140,9 +140,7 @@ def classify(
     positions = spec_of(data4d).positions
     seed = checks.integer("seed", seed, minimum=0)
     _refuse(disks, ellipse, positions)
-    method = "kmeans" if second_way else None
-    if isinstance(second_way, str):
-        method = checks.choice("second_way", second_way, tuple(METHODS))
+    method = _method(second_way)
     steps = Progress(20 + len(STEPS), progress, cancel)
     if n_classes is not None:
         n_classes = checks.integer("n_classes", n_classes, minimum=1)
@@ -265,6 +263,15 @@ def _fit(
     settled = settle(data, share, mixture.profiles[used])
     seen = dataclasses.replace(seen, rates=seen.rates[used], frames=seen.frames[used], amorphous=seen.amorphous[used])
     return _Found(settled, seen, dataclasses.replace(grouping, of=grouping.of[used]))
+
+
+def _method(second_way: Any) -> str | None:
+    """Return how the Bragg disks are grouped, None where they are not asked."""
+    if isinstance(second_way, str):
+        return checks.choice("second_way", second_way, tuple(METHODS))
+    if not isinstance(second_way, (bool, np.bool_)):
+        raise ParameterError(f"second_way is {second_way!r}; expected True, False, 'kmeans' or 'hdbscan'")
+    return "kmeans" if second_way else None
 
 
 def _refuse(disks: Any, ellipse: Any, positions: int) -> None:

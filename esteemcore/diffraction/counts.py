@@ -70,8 +70,11 @@ class Counts:
             raise ParameterError("mask is False everywhere; mark the good pixels True")
         self.broken = np.zeros((ky, kx), np.bool_)
         self._source: list[NDArray[np.int64]] = []
-        total, frames, unit, values = np.zeros((ky, kx)), 0, 0, set[int]()
+        total, frames, unit, values, first = np.zeros((ky, kx)), 0, 0, set[int](), None
+        same = True
         for _, piece in self.pieces(self.sample_rows()):
+            first = piece[0] if first is None else first
+            same = same and bool((piece == first).all())
             total += piece.sum(axis=0, dtype=np.float64)
             frames += len(piece)
             if unit != 1:
@@ -84,7 +87,7 @@ class Counts:
             raise ParameterError(
                 f"all values of data4d are multiples of {unit}, which numbers of electrons are not; divide them by it"
             )
-        self._find_broken(total)
+        self._find_broken(total / frames if same else total)  # many times one frame tell no more than that one
         if self.broken.any():
             total[self.broken] = total[self._source[0], self._source[1]]
         self.sample = total / frames

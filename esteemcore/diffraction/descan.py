@@ -230,7 +230,16 @@ def _refuse_empty(counts: Counts) -> None:
 
 
 def hole_in_middle(mean: NDArray[np.float64], radius: float) -> tuple[int, float, float] | None:
-    """Return how many pixels an area without counts in the middle of the pattern has, and its own middle.
+    """Return how many pixels an area without counts in the middle of the pattern has, and its own middle."""
+    area = area_in_middle(mean, radius)
+    if area is None:
+        return None
+    y, x = np.argwhere(area).mean(axis=0)
+    return int(area.sum()), float(y), float(x)
+
+
+def area_in_middle(mean: NDArray[np.float64], radius: float) -> NDArray[np.bool_] | None:
+    """Return the area without counts in the middle of the pattern.
 
     It is as large as half a disk and wide enough to hide one: dead rows and columns are not.
     """
@@ -241,8 +250,7 @@ def hole_in_middle(mean: NDArray[np.float64], radius: float) -> tuple[int, float
     for k in range(1, n + 1):
         hole = np.argwhere(area == k)
         if len(hole) > 0.5 * np.pi * radius**2 and np.hypot(*(hole - middle).T).min() < 0.5 * radius:
-            y, x = hole.mean(axis=0)
-            return len(hole), float(y), float(x)
+            return np.asarray(area == k)
     return None
 
 

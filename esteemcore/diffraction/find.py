@@ -139,8 +139,9 @@ def find_disks(
                 distortion = ellipse_of_beams(data4d, latest, reducer.radius_px, reducer.look(spec.frame_shape).valid)
                 unasked = () if distortion is None else (_ellipse_note(distortion),)
     valid, known_beam = reducer.look(spec.frame_shape).valid, center is not None
-    doubts = frame_notes(data4d, valid, reducer.radius_px, known_beam=known_beam, told=latest.notes)
-    return dataclasses.replace(latest, notes=(*latest.notes, *unasked, *doubts))
+    told = (*latest.notes, *unasked)
+    notes = frame_notes(data4d, valid, reducer.radius_px, known_beam=known_beam, told=told)
+    return dataclasses.replace(latest, notes=notes)
 
 
 def _ellipse_note(distortion: NDArray[np.float64]) -> str:

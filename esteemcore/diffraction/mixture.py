@@ -30,6 +30,9 @@ COMPONENTS = 40
 TRAINING = 16_384
 """Positions on which the first groups are formed; the others join them."""
 
+ROUNDING = 1e-5
+"""Part of the largest value by which points differ that rounding tells apart."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Mixture:
@@ -83,13 +86,20 @@ def _smoothed_rows(data: Binned, reach: int) -> Any:
 
 def first_groups(scores: NDArray[np.float32], k: int, seed: int) -> NDArray[np.float32]:
     """Return k groups of positions by their features, as shares of 0 and 1, (positions, k)."""
-    from sklearn.cluster import KMeans
-
     if k == 1:
         return np.ones((len(scores), 1), np.float32)
     every = max(1, len(scores) // TRAINING)
-    grouped = KMeans(k, n_init=1, random_state=seed).fit(scores[::every])
+    grouped = k_means(scores[::every], k, 1, seed)
     return np.asarray(np.eye(k, dtype=np.float32)[grouped.predict(scores)])
+
+
+def k_means(points: NDArray[Any], k: int, restarts: int, seed: int) -> Any:
+    """Return the fitted k-means of points (n, m) in k groups, or in as many as there are different points."""
+    from sklearn.cluster import KMeans
+
+    along = points @ np.random.default_rng(0).normal(size=points.shape[1])
+    different = len(np.unique(np.rint(along / max(float(ROUNDING * np.abs(along).max()), 1e-300))))
+    return KMeans(min(k, different), n_init=restarts, random_state=seed).fit(points)
 
 
 def fit_mixture(data: Binned, share: NDArray[np.float32], *, iterations: int = 50, tolerance: float = 1e-3) -> Mixture:

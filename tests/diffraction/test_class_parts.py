@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -295,3 +297,14 @@ def test_two_classes_in_equal_parts_are_half_sure_also_where_the_blend_looked_li
     assert labels.tolist() == [0, 0, 0, 0, 2, -1]
     expected = [1, 0.5 * 0.5, 0.5, 7 / 9, 4 / 7, 0]
     np.testing.assert_allclose(class_doubt.confidence(posterior, parts, labels), expected)
+
+
+def test_fewer_different_points_than_groups_make_as_many_groups_without_a_warning(rng) -> None:
+    points = np.repeat(rng.normal(size=(3, 8)), 10, axis=0).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        share = mixture.first_groups(points, 6, 0)
+        assert (mixture.first_groups(np.zeros((9, 4), np.float32), 2, 0).sum(axis=1) == 1).all()
+    assert (share.sum(axis=1) == 1).all()
+    assert np.unique(share.argmax(axis=1)).size == 3
+    assert (share.reshape(3, 10, -1) == share.reshape(3, 10, -1)[:, :1]).all()

@@ -208,6 +208,9 @@ def test_by_density_strangers_have_no_class(rng) -> None:
     assert sum(f"disks of {without} positions" in note for note in found.notes) == (without > 0)
     with pytest.raises(ParameterError, match="second_way is 'dbscan'; expected one of 'kmeans', 'hdbscan'"):
         diffraction.classify(frames, 3.0, second_way="dbscan")
+    for neither in (None, 1):
+        with pytest.raises(ParameterError, match=f"second_way is {neither}; expected True, False, 'kmeans' or 'hdb"):
+            diffraction.classify(frames, 3.0, second_way=neither)
 
 
 def test_provenance_tells_inputs_apart(rng) -> None:
