@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from esteemcore import diffraction, io
+from esteemcore.cli.beam import BeamAction, in_a_shell, place_of, shell_words
 from esteemcore.cli.classify_page import report
 from esteemcore.cli.frames4d import ScanFrames
 from esteemcore.cli.options import add_overwrite, add_scan, bar, loaded, report_beside
-from esteemcore.diffraction.hidden_beam import SYMMETRY
 from esteemcore.errors import ParameterError
 from esteemcore.io.container import check_path
 
@@ -23,8 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--radius-px", type=float, help="radius of a disk in detector px; default: that of the beam")
     parser.add_argument(
         "--center",
-        metavar="ROW,COLUMN|friedel",
-        help="direct beam behind a beam stop in px, or friedel: the centre of symmetry of the patterns",
+        nargs="+",
+        action=BeamAction,
+        metavar=("ROW", "COLUMN"),
+        help="direct beam behind a beam stop in px; in place of both, friedel: the centre of symmetry of the patterns",
     )
     parser.add_argument("--classes", type=int, metavar="N", help="number of classes; default: found")
     parser.add_argument(
@@ -43,17 +45,17 @@ def run(arguments: argparse.Namespace) -> int:
     page = report_beside(out, [arguments.file], "frames", overwrite=arguments.overwrite)
     dataset = loaded(arguments)
     frames = ScanFrames(dataset, arguments.signal)
-    radius, center = arguments.radius_px, None if arguments.center is None else beam(arguments.center)
+    radius, center = arguments.radius_px, None if arguments.center is None else place_of(arguments.center)
     if radius is None and center is not None:
         raise ParameterError(
             "the radius of a beam behind a stop cannot be measured; give --radius-px, the semi-angle of the probe in "
             "px, together with --center"
         )
     if radius is None:
-        with bar("measuring the beam") as progress:
+        with bar("measuring the beam") as progress, shell_words():
             radius = diffraction.find_descan(frames, everywhere=False, progress=progress).radius_px
         print(f"radius of a disk: {radius:.2f} px, that of the direct beam; --radius-px takes another")
-    with bar("classifying") as progress:
+    with bar("classifying") as progress, shell_words():
         found = diffraction.classify(
             frames,
             radius,
@@ -72,25 +74,6 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def beam(text: str) -> str | tuple[float, float]:
-    """Return the direct beam (row, column) in px as it was typed, or the word that has it found.
-
-    Raises
-    ------
-    ParameterError
-        If it is neither.
-    """
-    if text.strip() == SYMMETRY:
-        return SYMMETRY
-    try:
-        row, column = (float(part) for part in text.split(","))
-    except ValueError:
-        raise ParameterError(
-            f"--center is {text!r}; expected two numbers with a comma between, ROW,COLUMN in px, or {SYMMETRY}"
-        ) from None
-    return row, column
-
-
 def lines(found: diffraction.Classes) -> list[str]:
     """Return what was found, line by line."""
     text = [f"{len(found)} classes: {found.reason}"]
@@ -103,7 +86,7 @@ def lines(found: diffraction.Classes) -> list[str]:
     text.append(
         f"direct beam: on average at row {row:.2f}, column {column:.2f} px, moves by {found.descan.span_px:.2f} px"
     )
-    return [*text, *(f"note: {note}" for note in found.notes)]
+    return [*text, *(f"note: {in_a_shell(note)}" for note in found.notes)]
 
 
 def signals(found: diffraction.Classes) -> dict[str, io.Signal]:

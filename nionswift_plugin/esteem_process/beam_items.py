@@ -11,6 +11,7 @@ from nion.swift.model import DataItem
 from numpy.typing import NDArray
 
 from esteemcore import diffraction, io
+from esteemcore.cli.beam import place_of
 from esteemcore.errors import EsteemError, ParameterError
 from nionswift_plugin.esteem_process import disk_items, linked_items
 from nionswift_plugin.esteem_process.spectra_items import Step
@@ -91,7 +92,7 @@ def typed_center(given: Mapping[str, Any]) -> tuple[float, float] | str | None:
     ParameterError
         If it is none.
     """
-    return disk_items.place_of(given.get("center", ""))
+    return place_of(given.get("center", ""))
 
 
 def radius_of(

@@ -12,6 +12,7 @@ from nion.data import DataAndMetadata
 from numpy.typing import NDArray
 
 from esteemcore import diffraction, io
+from esteemcore.cli.beam import place_of
 from esteemcore.diffraction.distortion import ellipse_matrix
 from esteemcore.errors import ParameterError
 from nionswift_plugin.esteem_process import linked_items
@@ -25,7 +26,6 @@ BEAM = ("beam_y", "beam_x")
 
 FIND = "friedel"
 """What the core calls a beam whose place is found by symmetry."""
-FIND_WORDS = ("find", "find it", FIND)
 
 HEADER = ("scan_row", "scan_column", "y_px", "x_px", "electrons", "sigma_px", "score_sigma", "background_e_per_px")
 """First line of a file with a table."""
@@ -98,19 +98,6 @@ def write_csv(path: Path, table: diffraction.DiskTable, scan_shape: tuple[int, i
     np.savetxt(
         path, np.stack(columns, axis=1), "%d,%d" + ",%.6g" * (len(columns) - 2), header=",".join(HEADER), comments=""
     )
-
-
-def place_of(words: str) -> tuple[float, float] | str | None:
-    """Return the place (row, column) in px that was typed, `FIND` if it is to be found, None if nothing was.
-
-    Raises
-    ------
-    ParameterError
-        If it is none.
-    """
-    if str(words).strip().casefold() in FIND_WORDS:
-        return FIND
-    return _two(words, "a place on the detector", "row and column in px, as in 63.5 64, or: find")
 
 
 def distortion_of(words: str) -> NDArray[np.float64] | None:

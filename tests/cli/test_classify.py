@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from esteemcore import cli, events, io
+from esteemcore.cli.beam import place_of
 from esteemcore.cli.frames4d import ScanFrames
 
 SHAPE = (12, 14)
@@ -105,37 +106,39 @@ def test_the_radius_is_that_of_the_beam_if_none_is_given(container, tmp_path, ca
     assert used == pytest.approx(told, abs=0.005)
 
 
-@pytest.mark.parametrize("center", ["friedel", "24,24"])
+@pytest.mark.parametrize("center", [["Find"], ["24", "24"]])
 def test_the_beam_may_lie_behind_a_stop(frames, tmp_path, capsys, center) -> None:
     y, x = np.mgrid[:48, :48] - 24
     signal = io.Signal(np.where(np.hypot(y, x) < 5, 0, frames), axes(*frames.shape), frame_shape=(48, 48))
     io.save(tmp_path / "stopped.esteem", io.Dataset({"frames": signal}))
     out = tmp_path / "classes.esteem"
     assert (
-        cli.main(["classify", str(tmp_path / "stopped.esteem"), str(out), "--radius-px", "3", "--center", center]) == 0
+        cli.main(["classify", str(tmp_path / "stopped.esteem"), str(out), "--radius-px", "3", "--center", *center]) == 0
     )
     text = capsys.readouterr().out
     row, column = re.search(r"direct beam: on average at row ([\d.]+), column ([\d.]+) px", text).groups()
     assert (float(row), float(column)) == pytest.approx((24, 24), abs=0.1)
-    assert "behind a stop: its place " + ("was given" if "," in center else "is the centre of symmetry") in text
+    assert "behind a stop: its place " + ("was given" if len(center) == 2 else "is the centre of symmetry") in text
     stored = io.load(out)
     assert (np.asarray(stored.signals["labels"].data) == np.where(np.arange(14) > 5, 0, 1)).all()
     known = stored.metadata["classes"]
-    assert known["provenance"]["parameters"]["center"] == ("friedel" if center == "friedel" else [24.0, 24.0])
+    assert known["provenance"]["parameters"]["center"] == ("friedel" if center == ["Find"] else [24.0, 24.0])
     assert known["beam_px"] == pytest.approx([24, 24], abs=0.1)
     assert known["descan_px"] == pytest.approx(0, abs=0.3)
     assert stored.signals["patterns"].axes[1].offset == pytest.approx(-known["beam_px"][0])
     page = (tmp_path / "classes.html").read_text(encoding="utf-8")
-    assert ("leaves its plane" in page) == (center == "friedel")
+    assert ("leaves its plane" in page) == (center == ["Find"])
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--center", "24,24"], "give --radius-px, the semi-angle of the probe"),
-        (["--radius-px", "3", "--center", "24"], "--center is '24'; expected two numbers with a comma between"),
-        (["--radius-px", "3", "--center", "24,90"], "beyond the frames of 48 x 48"),
-        (["--radius-px", "40"], "radius_px"),
+        (["--radius-px", "3", "--center", "24"], "'24' is not a place on the detector; expected row and column in px"),
+        (["--radius-px", "3", "--center", "24", "-1"], "'24 -1' is not a place on the detector"),
+        (["--radius-px", "3", "--center", "nan,1"], "'nan,1' is not a place on the detector"),
+        (["--radius-px", "3", "--center", "24,90"], "--center reaches from"),
+        (["--radius-px", "40"], "--radius-px is 40"),
         (["--radius-px", "3", "--signal", "haadf"], "no signal 'haadf'"),
         (["--radius-px", "3", "--classes", "999"], "only 168 positions"),
     ],
@@ -144,6 +147,19 @@ def test_wrong_options_are_errors_in_words(container, tmp_path, capsys, options,
     assert cli.main(["classify", str(container), str(tmp_path / "classes.esteem"), *options]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "classes.esteem").exists()
+
+
+def test_a_place_is_typed_in_several_ways() -> None:
+    assert {place_of(words) for words in ("24 25.5", "24,25.5", " 24, 25.5 ")} == {(24.0, 25.5)}
+    assert {place_of(words) for words in ("friedel", "FIND", " Find  it ")} == {"friedel"}
+    assert place_of(" ") is None
+
+
+@pytest.mark.parametrize("center", [["FRIEDEL"], ["24,24"], ["24", "24"]])
+def test_what_follows_the_place_of_the_beam_is_told_where_it_belongs(capsys, center) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["classify", "--center", *center, "scan.esteem", "out.esteem"])
+    assert f"--center {' '.join(center)} takes nothing more; put scan.esteem out.esteem" in capsys.readouterr().err
 
 
 def test_nothing_is_replaced_unasked(container, tmp_path, capsys) -> None:
