@@ -10,9 +10,18 @@ from nion.swift.model import DataItem, Symbolic
 from nion.ui import Declarative
 from nion.utils import Model
 
+from nionswift_plugin.esteem_process.parameter_rows import Row
 from nionswift_plugin.esteem_scan.event_loop import UserInterfaceCalls
 
-WIDTH = 380
+WIDTH = 520
+
+TYPED = (
+    Symbolic.ComputationVariableType.REAL,
+    Symbolic.ComputationVariableType.INTEGRAL,
+    Symbolic.ComputationVariableType.STRING,
+    Symbolic.ComputationVariableType.BOOLEAN,
+)
+"""Types of parameters that are typed or ticked; the others are data items and graphics."""
 
 
 def open_results(window: Any, computation: Symbolic.Computation, items: Iterable[DataItem.DataItem]) -> None:
@@ -45,6 +54,8 @@ class ParametersWindow(Declarative.WindowHandler):
     is_open : bool
     status : PropertyModel of str
         How far it is, or what went wrong.
+    rows : dict of str to Row
+        What numbers, texts and choices are typed into, by the names of the parameters.
     """
 
     def __init__(self, document_controller: Any, computation: Symbolic.Computation) -> None:
@@ -53,6 +64,7 @@ class ParametersWindow(Declarative.WindowHandler):
         self._context = Inspector.ComputationInspectorContext(document_controller, document_controller, False)
         self._calls = UserInterfaceCalls(document_controller.event_loop)
         self.status, self.color = Model.PropertyModel(""), Model.PropertyModel("black")
+        self.rows: dict[str, Row] = {}
         self.progress, self.is_running = Model.PropertyModel(0), Model.PropertyModel(False)
         self._listeners: list[Any] = [
             computation.property_changed_event.listen(lambda name: self._calls.newest("state", self._show_state)),
@@ -73,22 +85,32 @@ class ParametersWindow(Declarative.WindowHandler):
         self.computation.stop()
 
     def update_clicked(self, widget: Any) -> None:
-        """Compute again."""
+        """Compute again, unless there is nonsense in a field."""
+        if self._complaint():
+            self._show_state()
+            return
         self.computation.needs_update = True
         self._context.document_model._start_computation(self.computation)
 
     def create_handler(self, component_id: str, container: Any = None, item: Any = None, **kwargs: Any) -> Any:
         """Return what a parameter is edited with."""
         (variable,) = (each for each in self.computation.variables if each.name == component_id)
-        return ComputationPanel.VariableHandler(self._context, self.computation, variable)
+        if variable.variable_type not in TYPED:
+            return ComputationPanel.VariableHandler(self._context, self.computation, variable)
+        row = Row(self._context.window, self.computation, variable, self._calls, self._show_state)
+        self.rows[variable.name] = row
+        return row
+
+    def _complaint(self) -> str:
+        return next((row.complaint for row in self.rows.values() if row.complaint), "")
 
     def _show_state(self) -> None:
-        computation = self.computation
+        computation, complaint = self.computation, self._complaint()
         progress = computation.progress
         self.is_running.value = progress is not None
         self.progress.value = round(100 * (progress or 0.0))
-        self.color.value = "red" if computation.error_text else "black"
-        self.status.value = _state(computation)
+        self.color.value = "red" if complaint or computation.error_text else "black"
+        self.status.value = f"Error: {complaint}" if complaint else _state(computation)
 
 
 def _state(computation: Symbolic.Computation) -> str:

@@ -12,6 +12,9 @@ from process_swift import Swift
 from esteemcore.diffraction.disks import Disks
 from nionswift_plugin.esteem_process import parameters_window
 from nionswift_plugin.esteem_process.commands import bragg_disks as command
+from nionswift_plugin.esteem_process.commands import classify_frames as classify
+from nionswift_plugin.esteem_process.computations import classify_frames
+from nionswift_plugin.esteem_scan import binding
 
 
 @pytest.fixture
@@ -79,3 +82,75 @@ def test_stop_stops(app: Swift, opened: list[Any], monkeypatch: pytest.MonkeyPat
     opened[0].update_clicked(None)
     app.model.recompute_all()
     assert np.asarray(computation.get_output("number").data).min() >= 1
+
+
+@pytest.fixture
+def radius(app: Swift, opened: list[Any]) -> Any:
+    """Return the row of the radius, in the window of a search for disks that has not begun."""
+    app.select(app.add(xdata(crystal()), "Film"))
+    command.COMMAND.action(app.window)
+    return opened[0].rows["radius"]
+
+
+@pytest.mark.parametrize("typed", ["abc", "", "-", "nan", "4 px"])
+def test_nonsense_is_refused(app: Swift, opened: list[Any], radius: Any, typed: str) -> None:
+    (window,), (computation,) = opened, app.model.computations
+    radius.edit.editing_finished(f"{RADIUS:g}")
+    app.model.recompute_all()
+    app.until(lambda: window.status.value.startswith("Done in "))
+    radius.edit.editing_finished(typed)
+    assert (window.status.value, window.color.value) == ("Error: Radius of a disk must be a number", "red")
+    assert radius.edit.text == typed  # so that it can be mended
+    window.update_clicked(None)
+    assert computation.get_input_value("radius") == RADIUS
+    assert not computation.needs_update
+    radius.edit.editing_finished(f"{RADIUS:g}")
+    assert window.status.value.startswith("Done in ")
+    assert window.color.value == "black"
+
+
+def test_a_comma_and_an_exponent_are_numbers(app: Swift, opened: list[Any], radius: Any) -> None:
+    (computation,) = app.model.computations
+    radius.edit.editing_finished("3,5")
+    assert (computation.get_input_value("radius"), radius.edit.text) == (3.5, "3.5")
+    radius.edit.editing_finished("1e3")
+    assert (computation.get_input_value("radius"), radius.edit.text) == (1000.0, "1000")
+
+
+def test_whole_numbers_texts_and_choices(app: Swift, opened: list[Any]) -> None:
+    app.select(app.add(xdata(crystal()), "Film"))
+    classify.COMMAND.action(app.window)
+    (window,) = opened
+    computation = next(each for each in app.model.computations if each.processing_id == classify_frames.ID)
+    window.rows["binning"].edit.editing_finished("1e3")
+    assert computation.get_input_value("binning") == 1000
+    for typed in ("2.5", "abc", "", "3,5"):
+        window.rows["binning"].edit.editing_finished(typed)
+        assert window.status.value == "Error: Bins must be a whole number"
+        assert computation.get_input_value("binning") == 1000
+    window.rows["binning"].edit.editing_finished("0")
+    window.rows["center"].edit.editing_finished("63.55 64.25")
+    assert computation.get_input_value("center") == "63.55 64.25"
+    window.rows["center"].edit.editing_finished("")
+    assert computation.get_input_value("center") == ""
+    window.rows["second_way"].check_box.checked = True
+    assert computation.get_input_value("second_way") is True
+    assert window.color.value == "black"
+
+
+def test_undo_and_redo_keep_the_computation_alive(app: Swift, opened: list[Any], radius: Any) -> None:
+    (computation,) = app.model.computations
+    radius.edit.editing_finished("3")
+    radius.edit.editing_finished("2.5")
+    for step, value in ((app.window.handle_undo, 3.0), (app.window.handle_redo, 2.5), (app.window.handle_undo, 3.0)):
+        step()
+        app.until(lambda value=value: radius.edit.text == f"{value:g}")
+        assert computation.get_input_value("radius") == value
+        app.model.recompute_all()
+        assert computation.error_text is None
+    assert computation.get_output("map").metadata[binding.KEY]["disks"]["radius_px"] == 3.0
+    radius.edit.editing_finished("abc")
+    app.window.handle_undo()
+    app.until(lambda: radius.edit.text == "0" and not radius.complaint)
+    app.model.recompute_all()
+    assert computation.error_text is None
