@@ -18,7 +18,7 @@ from esteemcore.diffraction._pair_kernels import (
     solved,
     write_disk,
 )
-from esteemcore.diffraction._split_kernels import APART
+from esteemcore.diffraction._split_kernels import APART, crowded
 
 ANCHOR_PX = 0.5
 """How well a lattice tells the place of a disk."""
@@ -105,6 +105,10 @@ def _fit_at_point(frame, y, x, total, beam, origins, bases, look, pair, guess, r
     if new:
         gain /= 1 + look.speckle**2 * both[2] * look.electrons
         if (both[5] - both[10]) ** 2 + (both[6] - both[11]) ** 2 < (APART * look.radius) ** 2:
+            return False
+    for d in range(1 + new):
+        at = COMMON + EACH * d
+        if crowded(y0 + both[at + 3], x0 + both[at + 4], i if new else -1, total, guess, look):
             return False
     needed = (look.least - LESS) ** 2
     if not needed <= gain < np.inf or not solved(pair.normal, COMMON + EACH * (1 + new), pair.gradient):

@@ -48,6 +48,15 @@ def expected_counts(y, x, area, guess, n, background, look):
 
 
 @njit(cache=True, nogil=True)
+def crowded(y, x, but, n, guess, look):
+    """Return whether one of ``n`` fitted disks, other than `but`, is so near to a place that both are one."""
+    for j in range(n):
+        if j != but and (guess[j, 0] - y) ** 2 + (guess[j, 1] - x) ** 2 < (APART * look.radius) ** 2:
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
 def beside(prefix, i, n, guess, background, look):
     """Return where round fitted disk `i` the most significant counts are left, and their significance."""
     rows, columns = look.share.shape
@@ -116,6 +125,8 @@ def split_disks(frame, prefix, n, beam, look, pair, guess, rows):
             or fainter < LEAST_PART * brighter
             or between < (APART * look.radius) ** 2
             or moved > look.radius**2
+            or crowded(y0 + both[5], x0 + both[6], i, total, guess, look)
+            or crowded(y0 + both[10], x0 + both[11], i, total, guess, look)
             or not solved(pair.normal, MOST, pair.gradient)
         ):
             continue

@@ -181,15 +181,15 @@ def classify(
     doubts: tuple[str, ...] = ()
     if ellipse is None:
         ellipse, doubts = _ellipse(total, covered, kinds, radius, hidden)
-    other = np.full_like(labels, -1)
+    other, lonely = np.full_like(labels, -1), 0
     if method is not None:
         table = disks if disks is not None else _disks(data4d, counts, radius, ellipse, hidden, threads, steps)
-        other = _by_disks(counts, descan, radius, data, table, seed, method)
+        other, reflecting = _by_disks(counts, descan, radius, data, table, seed, method)
+        lonely = int(((labels >= 0) & (other < 0) & reflecting).sum()) if method == "hdbscan" else 0
     steps.finish()
-    lonely = int(((labels >= 0) & (other < 0)).sum()) if method == "hdbscan" else 0
     other, agreement = _compared(labels, other, n)
     notes = (*descan.notes, *class_words.notes(data, found.grouping, n_classes, method is not None, agreement))
-    if lonely:
+    if lonely and not math.isnan(agreement):
         notes += (f"the Bragg disks of {lonely} positions are like those of too few others: by density, no class",)
     notes += class_words.without_class(data.empty, foreign & ~beam, beam) + doubts
     shape = counts.spec.scan_shape
@@ -332,10 +332,10 @@ def _disks(
 
 def _by_disks(
     counts: Counts, descan: Descan, radius: float, data: Binned, disks: DiskTable, seed: int, method: str
-) -> NDArray[np.int64]:
-    """Return the classes by Bragg disks, -1 where there are none."""
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the classes by Bragg disks, -1 where there are none, and which positions have disks of reflections."""
     _, found = bragg_features(disks, descan.center, counts.spec.frame_shape, radius)
-    return np.where(data.empty, -1, bragg_classes(found, data, radius, seed, method))
+    return np.where(data.empty, -1, bragg_classes(found, data, radius, seed, method)), np.diff(found.indptr) > 0
 
 
 def _compared(labels: NDArray[np.int64], other: NDArray[np.int64], n: int) -> tuple[NDArray[np.int64], float]:

@@ -315,10 +315,17 @@ def _opposite(counts: Counts, radius: float, y0: int, x0: int) -> list[str]:
     ]
 
 
-def robust_plane(shape: tuple[int, int], place: NDArray[Any], weight: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the robust plane through places (n, 2) with weights (n, 2), at every position."""
+def robust_plane(
+    shape: tuple[int, int], place: NDArray[Any], weight: NDArray[Any], fewest: int = 2
+) -> NDArray[np.float64]:
+    """Return the robust plane through places (n, 2) with weights (n, 2), at every position.
+
+    It is level along an axis with less than `fewest` positions.
+    """
     y, x = np.divmod(np.arange(shape[0] * shape[1]), shape[1])
-    columns = [np.ones(y.size)] + [(c - c.mean()) / size for c, size in ((y, shape[0]), (x, shape[1])) if size > 1]
+    columns = [np.ones(y.size)] + [
+        (c - c.mean()) / size for c, size in ((y, shape[0]), (x, shape[1])) if size >= fewest
+    ]
     design = np.stack(columns, axis=1)
     plane = np.empty((y.size, 2))
     for axis in (0, 1):

@@ -199,7 +199,7 @@ class Disks:
         """Raise `ParameterError` unless mask, centre and disks of a first pass are those of this stream."""
         self.look(spec.frame_shape)
         if self.center is not None:
-            beam_places(self.center, spec.scan_shape)
+            beam_places(self.center, spec.scan_shape, spec.frame_shape)
         if self.found is not None:
             self.found.check(spec)
 

@@ -21,12 +21,16 @@ SYMMETRY = "friedel"
 """Ask for the place of the beam in this way to have it found."""
 BLOCKS = 4
 """Parts of the scan along each axis whose patterns are added up before their centre is looked for."""
+FEWEST = 3
+"""Positions along an axis from which on the centres have a slope along it: two parts cannot contradict each other."""
 RIVAL = 0.8
 """Part of the symmetry at the best centre that one elsewhere may have; else the centre is ambiguous."""
 LEAD = 3.0
 """Standard deviations by which the best centre is better than any elsewhere: with few electrons all are chance."""
 LEAST_SYMMETRY = 6.0
 """Standard deviations that the symmetry of the sum of all patterns stands out by at least."""
+DISAGREE = 0.125
+"""Part of the radius by which the centres of parts of the scan may leave their plane: true ones leave it by less."""
 CLIPPED = 3.0
 """Standard deviations beyond which brighter pixels say no more: the reflections of a tilted crystal differ widely."""
 MOST_DESCAN = 8.0
@@ -60,18 +64,26 @@ def hidden_descan(counts: Counts, radius: float, center: Any) -> Descan:
             raise ParameterError(f"center is {center!r}; expected {SYMMETRY!r}, or (row, column) in px")
         plane, residual = _plane_of_centers(counts, radius)
         note = "the direct beam lies behind a stop: its place is the centre of symmetry of the patterns"
+        level = [name for n, name in zip(shape, ("rows", "columns"), strict=True) if 1 < n < FEWEST]
+        note += ", taken to be the same in both " + " and ".join(level) if level else ""
     else:
         plane = _given(center, shape, counts.spec.frame_shape)
         note = "the direct beam lies behind a stop: its place was given"
     corners = plane[[0, 0, -1, -1], [0, -1, 0, -1]]
     known = np.isfinite(residual)
+    spread = 1.4826 * float(np.median(np.abs(residual[known]))) if known.any() else 0.0
+    if spread > DISAGREE * radius:
+        raise CalibrationError(
+            "parts of the scan do not agree about the centre of the patterns: they leave the plane of a descan by "
+            f"{spread:.1f} px; give center=(row, column)"
+        )
     return Descan(
         plane,
         residual,
         np.full(shape, np.nan),
         plane.reshape(-1, 2).mean(axis=0),
         float(max(np.hypot(*(a - b)) for a in corners for b in corners)),
-        1.4826 * float(np.median(np.abs(residual[known]))) if known.any() else 0.0,
+        spread,
         radius,
         (*counts.notes, note),
         record(
@@ -133,20 +145,14 @@ def hidden_area(counts: Counts, radius: float) -> NDArray[np.bool_]:
 
 def _given(center: Any, shape: tuple[int, int], frame_shape: tuple[int, int]) -> Floats:
     """Return checked places (y, x, 2)."""
-    given = beam_places(center, shape)
-    place = np.array(given.reshape(*shape, 2) if len(given) > 1 else np.broadcast_to(given, (*shape, 2)))
-    if (place < 0).any() or (place > np.array(frame_shape) - 1).any():
-        raise ParameterError(
-            f"center reaches from {place.reshape(-1, 2).min(axis=0)} to {place.reshape(-1, 2).max(axis=0)}, beyond the "
-            f"frames of {frame_shape[0]} x {frame_shape[1]} pixels"
-        )
-    return place
+    given = beam_places(center, shape, frame_shape)
+    return np.array(given.reshape(*shape, 2) if len(given) > 1 else np.broadcast_to(given, (*shape, 2)))
 
 
 def _plane_of_centers(counts: Counts, radius: float) -> tuple[Floats, Floats]:
     """Return the plane (y, x, 2) through the centres of the patterns of parts of the scan, and what it leaves."""
     (ny, nx), shape = counts.spec.scan_shape, counts.spec.frame_shape
-    rows, columns = min(BLOCKS, ny), min(BLOCKS, nx)
+    rows, columns = (min(BLOCKS, n) if n >= FEWEST else 1 for n in (ny, nx))
     total = np.zeros((rows * columns, *shape))
     for index, frames in counts.pieces(counts.sample_rows()):
         y, x = np.divmod(np.arange(index.start, index.stop), nx)
@@ -158,10 +164,11 @@ def _plane_of_centers(counts: Counts, radius: float) -> tuple[Floats, Floats]:
     middle = _best(symmetry(total.sum(axis=0), good, radius), hidden, radius)
     first = np.maximum(np.rint(2 * (middle - 1.5 * MOST_DESCAN)), 0).astype(np.int64)  # what lies farther never counts
     last = np.rint(2 * (middle + 1.5 * MOST_DESCAN)).astype(np.int64) + 1
+    down, across = _middles(ny, rows), _middles(nx, columns)
     near = {}
     for part in np.flatnonzero(total.any(axis=(1, 2))):
         i, j = divmod(int(part), columns)
-        at = int((i + 0.5) * ny / rows) * nx + int((j + 0.5) * nx / columns)
+        at = down[i] * nx + across[j]
         near[at] = symmetry(total[part], good, radius)[first[0] : last[0], first[1] : last[1]]
     plane = np.tile(middle, (ny * nx, 1))
     place, weight = np.full((ny * nx, 2), np.nan), np.zeros((ny * nx, 2))
@@ -172,8 +179,14 @@ def _plane_of_centers(counts: Counts, radius: float) -> tuple[Floats, Floats]:
             inside = np.where(np.hypot(y - plane[at, 0], x - plane[at, 1]) <= reach, found, -np.inf)
             place[at] = _peak(inside) + 0.5 * first
             weight[at] = max(float(inside.max()), 0.0) ** 2 + 1e-6
-        plane = robust_plane((ny, nx), place, weight)
+        plane = robust_plane((ny, nx), place, weight, FEWEST)
     return plane.reshape(ny, nx, 2), (place - plane).reshape(ny, nx, 2)
+
+
+def _middles(n: int, parts: int) -> list[int]:
+    """Return the middle of each part of ``n`` positions along an axis."""
+    part = np.arange(n) * parts // n
+    return [int(np.flatnonzero(part == i).mean()) for i in range(parts)]
 
 
 def _best(found: Floats, hidden: NDArray[np.bool_], radius: float) -> Floats:

@@ -22,27 +22,32 @@ def given_beam(center: ArrayLike | Descan) -> Floats:
     ParameterError
         If it is neither a `Descan` nor finite numbers of shape (2,), (y, x, 2) or (positions, 2).
     """
-    if isinstance(center, str) and center == "friedel":
-        raise ParameterError(
-            f"center is {center!r}; disks do not tell it: give what find_descan(..., center='friedel') returns"
-        )
+    if isinstance(center, str):
+        words = "disks do not tell it" if center == "friedel" else "expected (row, column) in px"
+        raise ParameterError(f"center is {center!r}; {words}, or what find_descan(..., center='friedel') returns")
     given = checks.array("center", center.center if isinstance(center, Descan) else center)
-    shaped = given.shape == (2,) or (given.ndim in (2, 3) and given.shape[-1] == 2)
-    if not shaped or given.dtype.kind not in "iuf" or not np.isfinite(given).all():
-        raise ParameterError(
-            f"center has shape {given.shape}; expected what find_descan returns, or two numbers (row, column) in px, "
-            "finite, for all positions, (2,), or for each, (y, x, 2)"
-        )
+    expected = (
+        "what find_descan returns, or two numbers (row, column) in px for all positions, (2,), or for each, (y, x, 2)"
+    )
+    if given.dtype.kind not in "iuf":
+        raise ParameterError(f"center holds {given.dtype} values, which are no real numbers; expected {expected}")
+    if given.shape != (2,) and (given.ndim not in (2, 3) or given.shape[-1] != 2):
+        raise ParameterError(f"center has shape {given.shape}; expected {expected}")
+    if not np.isfinite(given).all():
+        missing = int((~np.isfinite(given)).sum())
+        raise ParameterError(f"{missing} of the {given.size} numbers of center are not finite; expected {expected}")
     return np.ascontiguousarray(given, np.float64)
 
 
-def beam_places(center: ArrayLike | Descan, scan_shape: tuple[int, int]) -> Floats:
+def beam_places(
+    center: ArrayLike | Descan, scan_shape: tuple[int, int], frame_shape: tuple[int, int] | None = None
+) -> Floats:
     """Return the direct beam of all positions, shape (1, 2), or of each, (positions, 2), as it is given for a scan.
 
     Raises
     ------
     ParameterError
-        If it is not given, or for another scan.
+        If it is not given, or for another scan, or lies beyond frames of a shape that is known.
     """
     given = given_beam(center)
     positions = scan_shape[0] * scan_shape[1]
@@ -51,7 +56,13 @@ def beam_places(center: ArrayLike | Descan, scan_shape: tuple[int, int]) -> Floa
             f"center has shape {given.shape}, which is no (row, column) for each position of a scan of "
             f"{scan_shape[0]} x {scan_shape[1]}: {(*scan_shape, 2)}"
         )
-    return given.reshape(-1, 2)
+    place = given.reshape(-1, 2)
+    if frame_shape is not None and ((place < 0).any() or (place > np.array(frame_shape) - 1).any()):
+        raise ParameterError(
+            f"center reaches from {place.min(axis=0)} to {place.max(axis=0)}, beyond the frames of {frame_shape[0]} x "
+            f"{frame_shape[1]} pixels"
+        )
+    return place
 
 
 def recorded(center: Any) -> Any:

@@ -206,6 +206,9 @@ def test_by_density_strangers_have_no_class(rng) -> None:
     assert found.agreement > 0.95
     without = ((found.other < 0) & (found.labels >= 0)).sum()
     assert sum(f"disks of {without} positions" in note for note in found.notes) == (without > 0)
+    few = " ".join(diffraction.classify(frames[:1, :10], 3.0, 1, second_way="hdbscan").notes)
+    assert "too few Bragg disks" in few  # then none of them is like too few others
+    assert "by density" not in few
     with pytest.raises(ParameterError, match="second_way is 'dbscan'; expected one of 'kmeans', 'hdbscan'"):
         diffraction.classify(frames, 3.0, second_way="dbscan")
     for neither in (None, 1):

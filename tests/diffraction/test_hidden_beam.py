@@ -73,6 +73,36 @@ def test_parts_of_one_crystal_may_have_several_centres(rng) -> None:
         np.testing.assert_allclose(found.center, np.broadcast_to(24.0, (12, 14, 2)), atol=0.15)
 
 
+def rings(place, rng):
+    """Return frames (..., 48, 48) of a ring round a hidden beam at each of some places (..., 2)."""
+    y, x = np.mgrid[:48, :48]
+    away = np.hypot(y - place[..., :1, None], x - place[..., 1:, None])
+    return rng.poisson(np.where(np.hypot(y - 24, x - 24) < 6, 0, 0.2 + 20 * np.exp(-(((away - 14) / 1.5) ** 2))))
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (2, 5), (5, 2), (3, 3)])
+def test_two_rows_tell_no_slope(shape, rng) -> None:
+    """Two parts cannot contradict each other, so that whatever makes them differ would become a descan."""
+    at = np.indices(shape).transpose(1, 2, 0) - (np.array(shape) - 1) / 2
+    place = np.array([24.3, 23.6]) + 0.3 * at * [1, -1] * (np.array(shape) > 2)
+    found = diffraction.find_descan(rings(place, rng), 3.0, center="friedel")
+    np.testing.assert_allclose(found.center, place, atol=0.25)
+    for axis, n, name in zip((0, 1), shape, ("rows", "columns"), strict=True):
+        assert (np.ptp(found.center, axis=axis).max() < 1e-9) == (n == 2)
+        assert (name in found.notes[-1]) == (n == 2)
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (4, 4)])
+def test_parts_that_do_not_agree_are_refused(shape, rng) -> None:
+    """They lie to and fro by turns, which no plane does."""
+    off = np.indices(shape).sum(axis=0) % 2
+    place = 23.0 + 2.0 * np.stack([off, off], axis=-1)
+    still = diffraction.find_descan(rings(np.full_like(place, 24.0), rng), 3.0, center="friedel")
+    np.testing.assert_allclose(still.center, 24.0, atol=0.25)
+    with pytest.raises(errors.CalibrationError, match=r"parts of the scan do not agree .* by [12]\.\d px"):
+        diffraction.find_descan(rings(place, rng), 3.0, center="friedel")
+
+
 def test_a_given_centre_is_taken(stopped) -> None:
     truth, frames = stopped
     one = diffraction.find_descan(frames, truth.radius_px, center=(40, 39.5))

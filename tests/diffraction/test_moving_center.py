@@ -103,8 +103,11 @@ def test_what_is_no_centre_of_the_scan_is_refused(moving) -> None:
     for center, message in (
         (np.zeros((6, 4, 2)), r"center has shape \(6, 4, 2\), .* a scan of 4 x 6: \(4, 6, 2\)"),
         (np.zeros((7, 2)), r"shape \(7, 2\)"),
-        (np.full((4, 6, 2), np.nan), "finite"),
-        ((1, 2, 3), r"two numbers \(row, column\)"),
+        (np.full((4, 6, 2), np.nan), "48 of the 48 numbers of center are not finite"),
+        ((1, 2, 3), r"shape \(3,\); .* two numbers \(row, column\)"),
+        ((None, 31), "no real numbers"),
+        (("31", "31"), "no real numbers"),
+        ((31 + 1j, 31), "complex128 values, which are no real numbers"),
     ):
         for function in (
             lambda c: diffraction.find_disks(frames, RADIUS, center=c),
@@ -120,5 +123,25 @@ def test_what_is_no_centre_of_the_scan_is_refused(moving) -> None:
         diffraction.learn_structure(unseen, FRAME, RADIUS, center=np.zeros((7, 2)))
     with pytest.raises(errors.ParameterError, match="disks do not tell it"):
         diffraction.segment_dark_field(table, SCAN, FRAME, RADIUS, center="friedel")
+    with pytest.raises(errors.ParameterError, match=r"'Friedel'; expected \(row, column\) .* center='friedel'"):
+        diffraction.strain(table, SCAN, center="Friedel")
     with pytest.raises(errors.ParameterError, match="expected 'friedel'"):
         diffraction.find_disks(frames, RADIUS, center="friend")
+
+
+@pytest.mark.parametrize("center", [(1e9, 1e9), (-5, 31), (31, 64)])
+def test_a_centre_off_the_frames_is_refused(moving, center) -> None:
+    _, frames, _ = moving
+    spec = stream.Spec(SCAN, FRAME, np.dtype(np.uint16))
+    everywhere = np.tile([31.0, 31.0], (*SCAN, 1))
+    everywhere[3, 5] = center
+    for place in (center, everywhere):
+        for work in (
+            lambda c: diffraction.find_disks(frames, RADIUS, center=c),
+            lambda c: diffraction.find_descan(frames, RADIUS, center=c),
+            lambda c: diffraction.BraggMap(RADIUS, center=c).init(spec),
+        ):
+            with pytest.raises(errors.ParameterError, match="beyond the frames of 64 x 64 pixels"):
+                work(place)
+    corner = diffraction.Disks(RADIUS, center=(0, 63))
+    corner.check(spec)

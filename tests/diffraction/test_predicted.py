@@ -118,6 +118,17 @@ def test_chunks_do_not_matter_to_lattices(faint) -> None:
     assert len(tables[0]) == pytest.approx(len(known), rel=0.05)
 
 
+def test_one_disk_stays_one_row() -> None:
+    """Where two lattices have points near each other the second fit would be one of what the first has found."""
+    made = simulate.polycrystal(
+        (5, 6), (96, 96), radius_px=RADIUS, spacing_px=20, electrons=8000, overlap=0.4, amorphous=0, grains=3, seed=5
+    )
+    table = diffraction.find_disks(made.frames(), RADIUS, overlapping=True, threads=1)
+    place = np.stack([1e3 * table.frame, table.y, table.x], axis=1)
+    distance, _ = cKDTree(place).query(place, k=2)
+    assert distance[:, 1].min() > 0.4 * RADIUS - 0.01
+
+
 def test_grains_on_top_of_each_other() -> None:
     """More of the disks are found, and nearer to where they are."""
     made = simulate.polycrystal(
