@@ -59,7 +59,7 @@ def spoilt(good: np.ndarray, how: str) -> np.ndarray:
         ("hot", RADIUS, r"hot pixels at (row, column) = (10, 50), (33, 35) look like disks"),
         ("clipped", RADIUS, "at the largest value of the data, 3: saturated"),
         ("saturated", RADIUS, "pixels are saturated at 20 of 20 positions"),
-        ("negative", RADIUS, "they seem to have an offset; add 2"),
+        ("negative", RADIUS, "either the camera has a gain or an offset"),
         ("empty", RADIUS, "no disk was found in any frame"),
         ("even", RADIUS, "all values are 7: there is no pattern in them"),
         ("same", RADIUS, "the same to the last value"),
