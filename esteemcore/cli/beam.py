@@ -5,14 +5,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from numpy.typing import NDArray
+
+from esteemcore import diffraction
 from esteemcore.diffraction.hidden_beam import SYMMETRY
 from esteemcore.errors import CalibrationError, ParameterError
 
 FIND_WORDS = (SYMMETRY, "find", "find it")
 """What may be typed to have the place of the beam found."""
+
+MOST_OF_DETECTOR = 1 / 6
+"""Radius of a disk from which on there is no room for others, in sides of the detector."""
 
 _IN_A_SHELL = (
     ("center=(row, column), or center='friedel'", "--center ROW COLUMN, or --center friedel"),
@@ -69,6 +75,40 @@ def place_of(words: str) -> tuple[float, float] | str | None:
             "or: find"
         )
     return numbers[0], numbers[1]
+
+
+def measured_radius(
+    data4d: Any,
+    advice: str,
+    *,
+    mask: NDArray[Any] | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[float, tuple[str, ...]]:
+    """Return the radius of the direct beam in px, and what is doubtful in it.
+
+    Parameters
+    ----------
+    data4d : array, shape (y, x, ky, kx)
+        Whole counts, as for `esteemcore.diffraction.find_descan`.
+    advice : str
+        What to do where it cannot be that of a disk.
+    mask : array of bool, shape (ky, kx), optional
+        True where a pixel is good.
+    progress : callable, optional
+        Called with the fraction done, 0 to 1.
+
+    Raises
+    ------
+    ParameterError
+        If no other disk has room beside it.
+    """
+    beam = diffraction.find_descan(data4d, mask=mask, everywhere=False, progress=progress)
+    if beam.radius_px > min(data4d.shape[2:]) * MOST_OF_DETECTOR:
+        raise ParameterError(
+            f"the direct beam seems to have a radius of {beam.radius_px:.3g} px, too large for {data4d.shape[2]} x "
+            f"{data4d.shape[3]} pixels with other disks beside it; {advice}"
+        )
+    return beam.radius_px, beam.notes
 
 
 def in_a_shell(text: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 
 from esteemcore import diffraction, io
-from esteemcore.cli.beam import BeamAction, in_a_shell, place_of, shell_words
+from esteemcore.cli.beam import BeamAction, in_a_shell, measured_radius, place_of, shell_words
 from esteemcore.cli.classify_page import report
 from esteemcore.cli.frames4d import ScanFrames
 from esteemcore.cli.options import add_overwrite, add_scan, bar, loaded, report_beside
@@ -51,9 +52,12 @@ def run(arguments: argparse.Namespace) -> int:
             "the radius of a beam behind a stop cannot be measured; give --radius-px, the semi-angle of the probe in "
             "px, together with --center"
         )
+    doubts: tuple[str, ...] = ()
     if radius is None:
         with bar("measuring the beam") as progress, shell_words():
-            radius = diffraction.find_descan(frames, everywhere=False, progress=progress).radius_px
+            radius, doubts = measured_radius(
+                frames, "give the radius of a disk in px with --radius-px", progress=progress
+            )
         print(f"radius of a disk: {radius:.2f} px, that of the direct beam; --radius-px takes another")
     with bar("classifying") as progress, shell_words():
         found = diffraction.classify(
@@ -66,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             progress=progress,
         )
+    found = dataclasses.replace(found, notes=tuple(dict.fromkeys([*doubts, *found.notes])))
     io.save(out, io.Dataset(signals(found), metadata={"classes": described(found)}), overwrite=arguments.overwrite)
     report(found, str(arguments.file)).save(page)
     for line in lines(found):
@@ -76,10 +81,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def lines(found: diffraction.Classes) -> list[str]:
     """Return what was found, line by line."""
-    text = [f"{len(found)} classes: {found.reason}"]
+    text = [f"{len(found)} class{'es' if len(found) != 1 else ''}: {found.reason}"]
     for c, (kind, area) in enumerate(zip(found.kinds, found.areas, strict=True)):
         sure = found.confidence[found.labels == c].mean() if area else 0.0
-        text.append(f"class {c}: {kind}, {area} positions, mean confidence {sure:.2f}")
+        text.append(f"class {c}: {kind}, {area} position{'s' if area != 1 else ''}, mean confidence {sure:.2f}")
     if np.isfinite(found.agreement):
         text.append(f"classes by Bragg disks agree to {found.agreement:.3f} (adjusted Rand index)")
     row, column = found.descan.reference

@@ -38,7 +38,7 @@ def report(found: diffraction.Classes, source: str) -> Page:
     page.heading("Classes")
     page.pictures(
         [
-            (_pattern(pattern, color), f"Class {c}", f"{found.kinds[c]}, {found.areas[c]} positions; logarithmic")
+            (_pattern(pattern, color), f"Class {c}", f"{found.kinds[c]}, positions: {found.areas[c]}; logarithmic")
             for c, (pattern, color) in enumerate(zip(found.patterns, colors, strict=True))
         ]
     )

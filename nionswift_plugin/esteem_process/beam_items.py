@@ -10,8 +10,8 @@ import numpy as np
 from nion.swift.model import DataItem
 from numpy.typing import NDArray
 
-from esteemcore import diffraction, io
-from esteemcore.cli.beam import place_of
+from esteemcore import io
+from esteemcore.cli.beam import measured_radius, place_of
 from esteemcore.errors import EsteemError, ParameterError
 from nionswift_plugin.esteem_process import disk_items, linked_items
 from nionswift_plugin.esteem_process.spectra_items import Step
@@ -19,9 +19,6 @@ from nionswift_plugin.esteem_process.to_dataset import make_dataset
 
 CENTER = "Direct beam behind a stop (row and column in px, or: find)"
 """Label of its place."""
-
-MOST_OF_DETECTOR = 1 / 6
-"""Radius of a disk from which on there is no room for others, in sides of the detector."""
 
 
 def parameters_for(parameters: linked_items.Parameters, item: DataItem.DataItem) -> dict[str, tuple[str, Any, str]]:
@@ -108,10 +105,4 @@ def radius_of(
     radius = typed_radius(given)
     if radius is not None:
         return radius, ()
-    beam = diffraction.find_descan(data, mask=mask, everywhere=False, progress=step)
-    if beam.radius_px > min(data.shape[2:]) * MOST_OF_DETECTOR:
-        raise ParameterError(
-            f"the direct beam seems to have a radius of {beam.radius_px:.3g} px, too large for {data.shape[2]} x "
-            f"{data.shape[3]} pixels with other disks beside it; type the radius of a disk in px"
-        )
-    return beam.radius_px, beam.notes
+    return measured_radius(data, "type the radius of a disk in px", mask=mask, progress=step)

@@ -82,7 +82,7 @@ def test_the_number_of_classes_and_the_seed_are_passed_on(container, tmp_path, c
     out = tmp_path / "one.esteem"
     options = ["--radius-px", "3", "--classes", "1", "--no-disks", "--seed", "5", "--binning", "4"]
     assert cli.main(["classify", str(container), str(out), *options]) == 0
-    assert "1 classes: 1 asked for" in capsys.readouterr().out
+    assert "1 class: 1 asked for" in capsys.readouterr().out
     provenance = io.load(out).metadata["classes"]["provenance"]
     assert provenance["seed"] == 5
     assert provenance["parameters"] == {
@@ -104,6 +104,15 @@ def test_the_radius_is_that_of_the_beam_if_none_is_given(container, tmp_path, ca
     assert told == pytest.approx(3, abs=0.5)
     used = io.load(out).metadata["classes"]["provenance"]["parameters"]["radius_px"]
     assert used == pytest.approx(told, abs=0.005)
+
+
+def test_a_beam_too_large_for_disks_is_told(tmp_path, rng, capsys) -> None:
+    y, x = np.mgrid[:48, :48] - 24
+    frames = rng.poisson(0.1 + 4 * (np.hypot(y, x) < 13), (4, 4, 48, 48)).astype(np.uint8)
+    io.save(tmp_path / "wide.esteem", io.Dataset({"frames": io.Signal(frames, axes(4, 4, 48, 48), "dense", (48, 48))}))
+    assert cli.main(["classify", str(tmp_path / "wide.esteem"), str(tmp_path / "classes.esteem")]) == 2
+    told = re.search(r"a radius of ([\d.]+) px, too large for 48 x 48 .* with --radius-px", capsys.readouterr().err)
+    assert float(told[1]) == pytest.approx(13, abs=0.5)
 
 
 @pytest.mark.parametrize("center", [["Find"], ["24", "24"]])
