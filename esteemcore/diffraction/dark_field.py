@@ -18,6 +18,7 @@ from esteemcore.diffraction.bragg_classes import bragg_features
 from esteemcore.diffraction.dark_field_pieces import PIECE, cut_pieces, joined, linked, smoothed
 from esteemcore.diffraction.descan import Descan
 from esteemcore.diffraction.origins import along_plane, origins, recorded
+from esteemcore.diffraction.table import carried_notes
 
 Floats = NDArray[np.float64]
 
@@ -47,7 +48,7 @@ class DarkFieldGrains:
     pieces : int
         Pieces that the dark-field images were cut into.
     notes : tuple of str
-        What is doubtful, in words.
+        What is doubtful, in words: first about the frames, as the table of disks tells it.
     provenance : Provenance
     """
 
@@ -191,7 +192,7 @@ def segment_dark_field(
         images=_images(bright, [np.unique(of[found[g]]) for g in order], shape),
         reflections=tuple(spots[np.unique(of[found[g]])] for g in order),
         pieces=len(of),
-        notes=_notes(labels, strength, len(found), len(of)),
+        notes=carried_notes(disks, _notes(labels, strength, len(found), len(of))),
         provenance=made,
     )
 

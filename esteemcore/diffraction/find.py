@@ -14,6 +14,7 @@ from esteemcore import stream
 from esteemcore._core import checks
 from esteemcore._core.errors import CalibrationError, ParameterError
 from esteemcore._core.progress import Progress, ProgressFunction
+from esteemcore.diffraction.beam_doubt import beam_notes
 from esteemcore.diffraction.beam_ellipse import ellipse_of_beams
 from esteemcore.diffraction.data4d import pieces, spec_of
 from esteemcore.diffraction.descan import Descan, checked_mask, checked_radius
@@ -84,7 +85,8 @@ def find_disks(
     -------
     DiskTable
         One row per disk. `DiskTable.notes` says what is wrong: no disks, saturated pixels, another radius, values that
-        do not scatter as electrons do; and which ellipse was fitted without being given.
+        do not scatter as electrons do, brightest disks that are no direct beam; and which ellipse was fitted without
+        being given. Results that are made from the table repeat it.
 
     Raises
     ------
@@ -141,6 +143,8 @@ def find_disks(
     valid, known_beam = reducer.look(spec.frame_shape).valid, center is not None
     told = (*latest.notes, *unasked)
     notes = frame_notes(data4d, valid, reducer.radius_px, known_beam=known_beam, told=told)
+    if not known_beam and not any("in the middle of the pattern" in note for note in notes):
+        notes += beam_notes(latest, spec.scan_shape, reducer.radius_px)
     return dataclasses.replace(latest, notes=notes)
 
 

@@ -22,7 +22,7 @@ from esteemcore.diffraction.orientation_match import match, prepare
 from esteemcore.diffraction.orientation_result import Orientations
 from esteemcore.diffraction.orientation_tilt import around
 from esteemcore.diffraction.origins import recorded
-from esteemcore.diffraction.table import DiskTable
+from esteemcore.diffraction.table import DiskTable, carried_notes
 
 Floats = NDArray[np.float64]
 
@@ -223,7 +223,7 @@ def orientation(
         matched=result[..., 2].astype(np.int64),
         disks=enough.reshape(shape),
         library=library,
-        notes=doubts + _notes(there[..., 0], first, confidence, least),
+        notes=carried_notes(disks, doubts + _notes(there[..., 0], first, confidence, least)),
         provenance=made,
     )
 

@@ -43,7 +43,7 @@ class Orientations:
         Disks that took part, the direct beam left out.
     library : TemplateLibrary
     notes : tuple of str
-        What is wrong, in words.
+        What is wrong, in words: first with the frames, as the table of disks tells it.
     provenance : Provenance
     """
 

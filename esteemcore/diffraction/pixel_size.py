@@ -22,6 +22,7 @@ from esteemcore.diffraction.lattice import find_lattice
 from esteemcore.diffraction.origins import along_plane, origins, recorded
 from esteemcore.diffraction.ring_scale import Scale, gathered, scales
 from esteemcore.diffraction.spacings import checked_spacings
+from esteemcore.diffraction.table import carried_notes
 
 Floats = NDArray[np.float64]
 
@@ -79,7 +80,7 @@ class PixelSize:
     beam_energy_kev : float or None
         Energy of the electrons, if it was given.
     notes : tuple of str
-        What is doubtful, in words.
+        What is doubtful, in words: first about the frames, as the table of disks tells it.
     provenance : Provenance
     """
 
@@ -260,7 +261,9 @@ def pixel_size(
         explained=best.explained,
         residual_px=best.residual_px,
         beam_energy_kev=energy,
-        notes=_notes(best, powder, planes, beyond, single, distortion is None, rough is None, empty),
+        notes=carried_notes(
+            disks, _notes(best, powder, planes, beyond, single, distortion is None, rough is None, empty)
+        ),
         provenance=made,
     )
 

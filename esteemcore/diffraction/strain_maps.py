@@ -16,6 +16,7 @@ from esteemcore.diffraction.distortion import distortion_matrix
 from esteemcore.diffraction.ellipse import Ellipse
 from esteemcore.diffraction.lattice import Lattices, find_lattice, fit_lattices
 from esteemcore.diffraction.origins import along_plane, origins, recorded
+from esteemcore.diffraction.table import carried_notes
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +52,7 @@ class Strain:
     lattice : ndarray of float64, shape (2, 2)
         The two reciprocal vectors (row, column) of the reference in px.
     notes : tuple of str
-        What is wrong, in words.
+        What is wrong, in words: first with the frames, as the table of disks tells it.
     provenance : Provenance
     """
 
@@ -190,7 +191,7 @@ def strain(
         disks=found.used.reshape(shape),
         center=np.where(fitted[:, None], found.origin @ matrix.T, np.nan).reshape(*shape, 2),
         lattice=zero,
-        notes=_notes(found, fitted, other, chosen, components, least),
+        notes=carried_notes(disks, _notes(found, fitted, other, chosen, components, least)),
         provenance=made,
     )
 

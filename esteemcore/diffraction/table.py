@@ -122,6 +122,11 @@ class DiskTable:
         return place
 
 
+def carried_notes(disks: Any, own: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the notes of a result that was made from a table: first what is wrong with its data, nothing twice."""
+    return tuple(dict.fromkeys([*getattr(disks, "notes", ()), *own]))
+
+
 def bragg_vector_map(
     disks: DiskTable,
     frame_shape: tuple[int, int],

@@ -49,7 +49,7 @@ def to_xdata(
 
 
 def from_xdata(xdata: DataAndMetadata.DataAndMetadata | None) -> diffraction.DiskTable:
-    """Return the table that a data item holds.
+    """Return the table that a data item holds, with what is wrong with its frames.
 
     Raises
     ------
@@ -58,11 +58,13 @@ def from_xdata(xdata: DataAndMetadata.DataAndMetadata | None) -> diffraction.Dis
     """
     if xdata is None:
         raise ParameterError("there are no disks yet; find them with Bragg Disks... first")
-    names = tuple(xdata.metadata.get(binding.KEY, {}).get("rows", ()))
+    known = xdata.metadata.get(binding.KEY, {})
+    names = tuple(known.get("rows", ()))
     if names not in (ROWS, ROWS + BEAM) or xdata.data_shape[0] != len(names):
         raise ParameterError("this is no table of disks; take the one that Bragg Disks... makes")
     rows = dict(zip(ROWS, np.asarray(xdata.data), strict=False))
-    return diffraction.DiskTable(rows.pop("frame").astype(np.int64), **rows)
+    notes = tuple(known.get("disks", {}).get("notes", ()))
+    return diffraction.DiskTable(rows.pop("frame").astype(np.int64), **rows, notes=notes)
 
 
 def beam_of(

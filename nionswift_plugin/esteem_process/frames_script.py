@@ -64,7 +64,8 @@ found = diffraction.strain(
     disks, frames.shape[:2], reference, distortion=distortion, center=center, least_disks={least_disks}
 )
 for note in found.notes:
-    print(note)
+    if note not in disks.notes:
+        print(note)
 result = {{name: getattr(found, name) for name in ("exx", "eyy", "exy", "rotation", "component_sigma")}}
 """
 

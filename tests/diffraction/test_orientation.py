@@ -245,6 +245,8 @@ def test_what_does_not_look_like_the_templates_is_told(gold, rotations) -> None:
         diffraction.orientation(disks(rotations[:2]), (1, 2), gold, 30.0)
     result = diffraction.orientation(disks(rotations[:2]), (1, 2), gold, 0.27)
     assert result.notes
+    told = dataclasses.replace(disks(rotations[:2]), notes=("hot pixels", *result.notes))
+    assert diffraction.orientation(told, (1, 2), gold, 0.27).notes == ("hot pixels", *result.notes)
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,18 @@ def test_the_maps_are_those_of_the_core_relative_to_the_reference(app: Swift) ->
     assert made["eyy"].caption.startswith("x along detector columns")
 
 
+def test_what_is_wrong_with_the_frames_is_told_with_the_strain_once(app: Swift) -> None:
+    table, number = items(app, disks())
+    doubt = "hot pixels at (row, column) = (3, 4) look like disks"
+    known = dict(table.metadata)
+    known[binding.KEY]["disks"]["notes"] = [doubt]
+    table.metadata = known
+    _, made = strain_map.make(app.model, table, number, "Film")
+    app.model.recompute_all()
+    assert made["exx"].caption.count(f"Note: {doubt}") == 1
+    assert made["exx"].metadata[binding.KEY]["strain"]["notes"][0] == doubt
+
+
 def test_values_are_shown_in_percent_and_degrees(app: Swift) -> None:
     _, made = strain_map.make(app.model, *items(app, disks()), "Film")
     app.model.recompute_all()
