@@ -23,6 +23,9 @@ EXPECTED = 3.0
 BRIGHT, ALONG = 1.5, 0.8
 """How many times the counts of the lines beside it a bright line has, in what part of its pixels."""
 
+FADES = 0.85
+"""Part of the counts of the line further out that the edge of a disk has at most."""
+
 LEAST_LENGTH = 16
 """Pixels of a line that is judged."""
 
@@ -93,10 +96,20 @@ def _dead(total: NDArray[np.float64], valid: NDArray[np.bool_]) -> list[str]:
     """Return what dead lines there are, in words."""
     doubts = []
     for axis, word in ((0, "row"), (1, "column")):
-        lines = [int(k) for k in silent_lines(total.sum(axis=1 - axis)) if valid.any(axis=1 - axis)[k]]
+        sums = total.sum(axis=1 - axis)
+        lines = [int(k) for k in silent_lines(sums) if valid.any(axis=1 - axis)[k] and not _faint_beside(sums, k)]
         if lines:
             doubts.append(f"detector {word}{_names(lines)} no counts: mask what is dead, or disks there are displaced")
     return doubts
+
+
+def _faint_beside(sums: NDArray[np.float64], k: int) -> bool:
+    """Return whether counts fade on both sides of a line without any, as between disks that have no background."""
+    lit = np.flatnonzero(sums)
+    low, high = lit[lit < k][-2:], lit[lit > k][:2]
+    if len(low) < 2 or len(high) < 2:
+        return True
+    return bool(sums[low[1]] < FADES * sums[low[0]] and sums[high[0]] < FADES * sums[high[1]])
 
 
 def _bright(total: NDArray[np.float64], valid: NDArray[np.bool_]) -> tuple[list[str], NDArray[np.bool_]]:
@@ -128,7 +141,7 @@ def _hot(hot: NDArray[np.bool_]) -> list[str]:
 def _hidden(total: NDArray[np.float64], valid: NDArray[np.bool_], radius: float) -> list[str]:
     """Return that a beam stop may hide the beam, where an area without counts is no chance, in words."""
     hole = area_in_middle(total, radius)
-    if hole is None:
+    if hole is None or _between_disks(total, hole, radius):
         return []
     beside = (ndimage.distance_transform_edt(~hole) <= max(radius, 2.0)) & valid & ~hole
     places, pixels = np.argwhere(hole), np.argwhere(beside)
@@ -142,6 +155,23 @@ def _hidden(total: NDArray[np.float64], valid: NDArray[np.bool_], radius: float)
         "have counts: if they are a beam stop, the brightest disks are not the direct beam; mask the stop, and give "
         "center"
     ]
+
+
+def _between_disks(total: NDArray[np.float64], hole: NDArray[np.bool_], radius: float) -> bool:
+    """Return whether an area without counts is what lies between disks that have no background.
+
+    Such an area has several disks beside it that nothing joins, or is one of several near each other.
+    """
+    least = 0.5 * math.pi * radius**2
+    islands, _ = ndimage.label(total > 0)
+    beside = np.setdiff1d(islands[ndimage.binary_dilation(hole)], [0])
+    far = np.hypot(*(np.indices(total.shape) - np.argwhere(hole).mean(axis=0)[:, None, None]))
+    areas, _ = ndimage.label(total == 0)
+    edge = np.concatenate([areas[[0, -1]].ravel(), areas[:, [0, -1]].ravel()])
+    others = np.setdiff1d(areas[far < math.sqrt(hole.sum() / math.pi) + 3 * radius], [*edge, *areas[hole], 0])
+    return bool((np.bincount(islands.ravel())[beside] >= least).sum() > 2) or bool(
+        (np.bincount(areas.ravel())[others] >= least).any()
+    )
 
 
 def _too_large(frames: NDArray[np.float32], radius: float) -> bool:

@@ -79,3 +79,13 @@ def test_pixels_at_the_largest_value_are_counted_in_whole_numbers(good) -> None:
     many = int(note.split()[0])
     assert many >= 0.9 * np.count_nonzero(good >= 12)
     assert note.startswith(f"{many} pixels of 30 frames are at the largest value of the data, 12: saturated")
+
+
+def test_what_lies_between_disks_without_background_is_no_hole_and_no_dead_line(rng) -> None:
+    y, x = np.mgrid[:64, :64]
+    for spacing in (11.5, 15.0):
+        rates = np.zeros((64, 64))
+        for h, k in np.ndindex(9, 9):
+            place = 31.4 + spacing * (np.array([h, k]) - 4)
+            rates += (1 + 30 * (h == k == 4)) * np.clip(RADIUS + 0.5 - np.hypot(y - place[0], x - place[1]), 0, 1)
+        assert told(rng.poisson(np.broadcast_to(rates, (5, 6, 64, 64)))) == ()
