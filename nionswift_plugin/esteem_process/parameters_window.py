@@ -109,8 +109,9 @@ class ParametersWindow(Declarative.WindowHandler):
         progress = computation.progress
         self.is_running.value = progress is not None
         self.progress.value = round(100 * (progress or 0.0))
-        self.color.value = "red" if complaint or computation.error_text else "black"
-        self.status.value = f"Error: {complaint}" if complaint else _state(computation)
+        words = f"Error: {complaint}" if complaint else _state(computation)
+        self.color.value = "red" if words.startswith("Error") else "black"
+        self.status.value = words
 
 
 def _state(computation: Symbolic.Computation) -> str:
@@ -118,13 +119,15 @@ def _state(computation: Symbolic.Computation) -> str:
     status, took = computation.last_computed_status, computation.last_computed_elapsed_time
     if computation.progress is not None:
         return "Computing"
+    if computation.needs_update:  # whatever went wrong before
+        return "Waiting" if computation.auto_update else "Changed; press Update"
     if computation.error_text:
         return f"Error: {computation.error_text}"
     if status == Symbolic.ComputationResultStatusEnum.CANCELLED:
         return "Stopped"
     if status == Symbolic.ComputationResultStatusEnum.PENDING or took is None:
         return "Waiting"
-    return "The data have changed; press Update" if computation.needs_update else f"Done in {took:.3g} s"
+    return f"Done in {took:.3g} s"
 
 
 def _view(computation: Symbolic.Computation) -> Any:

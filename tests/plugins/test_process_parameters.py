@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ from nionswift_plugin.esteem_scan import binding
 
 
 @pytest.fixture
-def opened(app: Swift, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Return the windows that are opened."""
+def opened(app: Swift, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """Return the windows that are opened; nothing is computed any more in the end."""
     found: list[Any] = []
     make = parameters_window.ParametersWindow
 
@@ -28,7 +29,8 @@ def opened(app: Swift, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return found[-1]
 
     monkeypatch.setattr(parameters_window, "ParametersWindow", noting)
-    return found
+    yield found
+    app.until(lambda: not any(each.is_running for each in app.model.computations))
 
 
 def test_parameters_status_and_what_went_wrong(app: Swift, opened: list[Any]) -> None:
@@ -153,4 +155,23 @@ def test_undo_and_redo_keep_the_computation_alive(app: Swift, opened: list[Any],
     app.window.handle_undo()
     app.until(lambda: radius.edit.text == "0" and not radius.complaint)
     app.model.recompute_all()
+    assert computation.error_text is None
+
+
+def test_what_was_mended_waits_for_update(app: Swift, opened: list[Any], radius: Any) -> None:
+    (window,), (computation,) = opened, app.model.computations
+    app.model.recompute_all()
+    app.until(lambda: window.status.value.startswith("Done in "))
+    window.auto_box.checked = False
+    radius.edit.editing_finished("-1")
+    app.until(lambda: window.status.value == "Changed; press Update")
+    window.update_clicked(None)
+    app.until(lambda: window.status.value.startswith("Error: the radius of a disk is -1 px"))
+    assert window.color.value == "red"
+    radius.edit.editing_finished(f"{RADIUS:g}")
+    app.until(lambda: window.status.value == "Changed; press Update")
+    assert window.color.value == "black"
+    app.until(lambda: not computation.is_running)  # Nion Swift is busy for a moment after an error
+    window.update_clicked(None)
+    app.until(lambda: window.status.value.startswith("Done in "))
     assert computation.error_text is None
