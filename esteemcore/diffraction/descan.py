@@ -359,12 +359,7 @@ def _result(
         notes.append(f"the direct beam looks like a disk of radius {seen:.1f} px, not {radius:g} px: check radius_px")
     if spread > 0.5 + 2 * float(np.nanmedian(np.sqrt(measured[:, 2:4]))):
         notes.append(f"the beam leaves the plane of its descan by {spread:.2f} px: patterns are blurred by that")
-    share = _saturated(counts, reference, radius)
-    if share > SATURATED:
-        notes.append(
-            f"{share:.0%} of the pixels in the direct beam are at the largest value of the data: saturated, so that it "
-            "looks larger than it is"
-        )
+    notes += saturation(counts, reference, radius)
     corners = plane.reshape(ny, nx, 2)[[0, 0, -1, -1], [0, -1, 0, -1]]
     return Descan(
         plane.reshape(ny, nx, 2),
@@ -381,6 +376,17 @@ def _result(
             input_digest=digest(counts.sample),
         ),
     )
+
+
+def saturation(counts: Counts, reference: NDArray[np.float64], radius: float) -> list[str]:
+    """Return a note if the beam at a place is saturated."""
+    share = _saturated(counts, reference, radius)
+    if share <= SATURATED:
+        return []
+    return [
+        f"{share:.0%} of the pixels in the direct beam are at the largest value of the data: saturated, so that it "
+        "looks larger than it is"
+    ]
 
 
 def _saturated(counts: Counts, reference: NDArray[np.float64], radius: float) -> float:

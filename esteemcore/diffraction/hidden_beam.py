@@ -12,7 +12,7 @@ from scipy import ndimage, signal
 from esteemcore._core.errors import CalibrationError, ParameterError
 from esteemcore._core.provenance import digest, record
 from esteemcore.diffraction.counts import Counts
-from esteemcore.diffraction.descan import Descan, robust_plane
+from esteemcore.diffraction.descan import LEAST_EXCESS, Descan, robust_plane, saturation
 from esteemcore.diffraction.origins import beam_places, recorded
 
 Floats = NDArray[np.float64]
@@ -31,6 +31,8 @@ LEAST_SYMMETRY = 6.0
 """Standard deviations that the symmetry of the sum of all patterns stands out by at least."""
 DISAGREE = 0.125
 """Part of the radius by which the centres of parts of the scan may leave their plane: true ones leave it by less."""
+SHADOW = 0.9
+"""Times the counts round it that a beam which a stop hides has at most."""
 CLIPPED = 3.0
 """Standard deviations beyond which brighter pixels say no more: the reflections of a tilted crystal differ widely."""
 MOST_DESCAN = 8.0
@@ -63,12 +65,12 @@ def hidden_descan(counts: Counts, radius: float, center: Any) -> Descan:
         if center != SYMMETRY:
             raise ParameterError(f"center is {center!r}; expected {SYMMETRY!r}, or (row, column) in px")
         plane, residual = _plane_of_centers(counts, radius)
-        note = "the direct beam lies behind a stop: its place is the centre of symmetry of the patterns"
+        source = "its place is the centre of symmetry of the patterns"
         level = [name for n, name in zip(shape, ("rows", "columns"), strict=True) if 1 < n < FEWEST]
-        note += ", taken to be the same in both " + " and ".join(level) if level else ""
+        source += ", taken to be the same in both " + " and ".join(level) if level else ""
     else:
         plane = _given(center, shape, counts.spec.frame_shape)
-        note = "the direct beam lies behind a stop: its place was given"
+        source = "its place was given"
     corners = plane[[0, 0, -1, -1], [0, -1, 0, -1]]
     known = np.isfinite(residual)
     spread = 1.4826 * float(np.median(np.abs(residual[known]))) if known.any() else 0.0
@@ -77,15 +79,16 @@ def hidden_descan(counts: Counts, radius: float, center: Any) -> Descan:
             "parts of the scan do not agree about the centre of the patterns: they leave the plane of a descan by "
             f"{spread:.1f} px; give center=(row, column)"
         )
+    reference = plane.reshape(-1, 2).mean(axis=0)
     return Descan(
         plane,
         residual,
         np.full(shape, np.nan),
-        plane.reshape(-1, 2).mean(axis=0),
+        reference,
         float(max(np.hypot(*(a - b)) for a in corners for b in corners)),
         spread,
         radius,
-        (*counts.notes, note),
+        (*counts.notes, *saturation(counts, reference, radius), f"{_stop(counts, reference, radius)}: {source}"),
         record(
             "diffraction.find_descan",
             {"radius_px": radius, "center": recorded(center), "mask": ~counts.masked if counts.masked.any() else None},
@@ -141,6 +144,19 @@ def hidden_area(counts: Counts, radius: float) -> NDArray[np.bool_]:
     sizes = np.bincount(area.ravel(), minlength=n + 1)
     sizes[0] = 0
     return np.asarray((sizes > 0.5 * np.pi * radius**2)[area])
+
+
+def _stop(counts: Counts, reference: Floats, radius: float) -> str:
+    """Say that a stop hides the beam, or, where it is no darker than its surroundings and bright, that none does."""
+    y, x = np.indices(counts.sample.shape)
+    far = np.hypot(y - reference[0], x - reference[1])
+    disk, ring = far <= radius, (far > 1.5 * radius) & (far <= 2 * radius)
+    inner = float(counts.sample[disk].mean())
+    around, usual = float(counts.sample[ring].mean()), float(np.median(counts.sample))
+    dark = (hidden_area(counts, radius) | counts.broken)[disk].mean() > 0.5
+    if dark or inner < SHADOW * around or not inner > LEAST_EXCESS * usual:
+        return "the direct beam lies behind a stop"
+    return f"the direct beam is seen at (row, column) = ({reference[0]:.0f}, {reference[1]:.0f}) px, no stop hides it"
 
 
 def _given(center: Any, shape: tuple[int, int], frame_shape: tuple[int, int]) -> Floats:

@@ -112,6 +112,19 @@ def test_a_given_centre_is_taken(stopped) -> None:
     np.testing.assert_array_equal(everywhere.center.reshape(-1, 2), truth.center)
 
 
+def test_a_beam_that_no_stop_hides_is_told_and_checked(stopped, bent, rng) -> None:
+    truth, frames = stopped
+    hidden = diffraction.find_descan(frames, truth.radius_px, center=(40, 40))
+    assert hidden.notes[-1] == "the direct beam lies behind a stop: its place was given"
+    assert not any("saturated" in note for note in hidden.notes)
+    stray = np.where(STOP, rng.poisson(0.02, frames.shape), frames)  # some electrons get behind it
+    assert "lies behind a stop" in diffraction.find_descan(stray, truth.radius_px, center=(40, 40)).notes[-1]
+    seen = diffraction.find_descan(np.minimum(bent[1], 6), truth.radius_px, center=(40, 40))
+    words = "the direct beam is seen at (row, column) = (40, 40) px, no stop hides it: its place was given"
+    assert seen.notes[-1] == words
+    assert any("in the direct beam are at the largest value of the data: saturated" in note for note in seen.notes)
+
+
 def test_disks_have_it_found_on_request(stopped) -> None:
     """As by hand: its place from the symmetry of the patterns, and the shadow of the stop as the mask."""
     truth, frames = stopped
