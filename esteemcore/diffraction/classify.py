@@ -36,6 +36,9 @@ from esteemcore.diffraction.table import DiskTable
 MOST = 96
 """Components of a mixture at most."""
 
+MOST_SEED = 2**32 - 1
+"""Largest seed that k-means takes."""
+
 FEW_DISKS = 0.5
 """Disks per frame, the direct beam aside, below which they are not asked for classes."""
 
@@ -97,7 +100,7 @@ def classify(
         Classify by Bragg disks too, with k-means, as True does, or by density, which leaves positions that belong to no
         group without a class and takes time with the square of their number; without, `Classes.agreement` is NaN.
     seed : int
-        Seed of the thinning and of the first groups.
+        Seed of the thinning and of the first groups, 0 to 2**32 - 1.
     threads : int, optional
         For `find_disks`.
     progress : callable, optional
@@ -138,7 +141,7 @@ def classify(
     radius = checked_radius(data4d, radius_px)
     valid = checked_mask(data4d, mask)
     positions = spec_of(data4d).positions
-    seed = checks.integer("seed", seed, minimum=0)
+    seed = checks.integer("seed", seed, minimum=0, maximum=MOST_SEED)
     _refuse(disks, ellipse, positions)
     method = _method(second_way)
     steps = Progress(20 + len(STEPS), progress, cancel)

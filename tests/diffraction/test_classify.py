@@ -309,6 +309,7 @@ def test_dead_rows_and_hot_pixels_are_filled_and_told(bent) -> None:
         ({"radius_px": 30}, "radius_px"),
         ({"binning": 70}, "binning"),
         ({"seed": -1}, "seed is -1"),
+        ({"seed": 2**32}, "seed is 4294967296; expected an integer >= 0 and <= 4294967295"),
         ({"seed": "a"}, "seed is 'a'"),
         ({"disks": "x"}, "disks is of type str"),
         ({"ellipse": (1.05, 30)}, "ellipse is of type tuple"),
