@@ -229,15 +229,6 @@ def _refuse_empty(counts: Counts) -> None:
         raise ParameterError("data4d has no counts at all: every frame of a sample of the scan is empty")
 
 
-def hole_in_middle(mean: NDArray[np.float64], radius: float) -> tuple[int, float, float] | None:
-    """Return how many pixels an area without counts in the middle of the pattern has, and its own middle."""
-    area = area_in_middle(mean, radius)
-    if area is None:
-        return None
-    y, x = np.argwhere(area).mean(axis=0)
-    return int(area.sum()), float(y), float(x)
-
-
 def area_in_middle(mean: NDArray[np.float64], radius: float) -> NDArray[np.bool_] | None:
     """Return the area without counts in the middle of the pattern.
 
@@ -256,10 +247,11 @@ def area_in_middle(mean: NDArray[np.float64], radius: float) -> NDArray[np.bool_
 
 def _refuse_beam_stop(mean: NDArray[np.float64], radius: float) -> None:
     """Raise an error if the middle of the counts lies in an area, as large as half a disk, that never has any."""
-    hole = hole_in_middle(mean, radius)
+    hole = area_in_middle(mean, radius)
     if hole is not None:
+        y, x = np.argwhere(hole).mean(axis=0)
         raise CalibrationError(
-            f"{hole[0]} detector pixels round (row, column) = ({hole[1]:.0f}, {hole[2]:.0f}), in the middle of the "
+            f"{hole.sum()} detector pixels round (row, column) = ({y:.0f}, {x:.0f}), in the middle of the "
             "pattern, never have counts: behind a beam stop the direct beam cannot be found; give its place as "
             "center=(row, column), or center='friedel' for the centre of symmetry of the patterns"
         )
