@@ -17,15 +17,18 @@ def reason(curve: Curve, grouping: Grouping, asked: int | None) -> str:
     n = grouping.n
     more = " or more" if curve.best == curve.components[-1] > 1 else ""
     text = f"half of the electrons tell {curve.best}{more} patterns apart, judged by the other half"
-    text += f"; {len(grouping.of)} components make {n} class{'es' if n > 1 else ''}"
-    if len(grouping.of) > n:
+    if curve.best == 1:
+        text = "half of the electrons do not tell patterns apart, judged by the other half"
+    k = len(grouping.of)
+    text += f"; {k} component{'s make' if k != 1 else ' makes'} {n} class{'es' if n > 1 else ''}"
+    if k > n:
         text += f", those of one class at least {grouping.loosest:.0%} alike in their reflections or halo"
     if n > 1:
-        text += f", two classes at most {grouping.closest:.0%}"
+        text += f", two classes at most {grouping.closest:.0%} alike"
     if grouping.mixed:
-        text += f"; {grouping.mixed} more were two classes at once"
+        text += f"; {grouping.mixed} more {'were' if grouping.mixed > 1 else 'was'} two classes at once"
     if grouping.thin:
-        text += f"; {grouping.thin} more were borders or a few positions"
+        text += f"; {grouping.thin} more {'were borders' if grouping.thin > 1 else 'was a border'} or a few positions"
     return text if asked is None else f"{asked} asked for; {text}"
 
 

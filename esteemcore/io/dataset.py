@@ -289,7 +289,10 @@ class Dataset:
         ]
         if len(found) != 1:
             what = "holds no detector frames" if not found else f"has frames in {', '.join(map(repr, found))}: name one"
-            raise ParameterError(f"{self.path or 'this data set'} {what}; its signals: {'; '.join(self._signals())}")
+            text = f"{self.path or 'this data set'} {what}; its signals: {'; '.join(self._signals())}"
+            if not found and any(len(s.axes) in (3, 4) and s.frame_shape is None for s in self.signals.values()):
+                text += "; if one is made of frames, save it as io.Signal(data, axes, frame_shape=(rows, columns))"
+            raise ParameterError(text)
         return found[0], self.signals[found[0]]
 
     def reload(self) -> Dataset:

@@ -106,6 +106,9 @@ def test_signals_that_are_no_frames(tmp_path):
     frames = io.Signal(np.ones((4, 2, 3)), frame_axes(4, 2, 3), frame_shape=(2, 3))
     with pytest.raises(ParameterError, match="holds no detector frames; its signals: adf: float64, y 2 x x 3"):
         io.source(io.Dataset({"adf": image}))
+    cube = io.Signal(np.ones((2, 3, 4, 4)), frame_axes(2, 3, 4, 4))
+    with pytest.raises(ParameterError, match=r"if one is made of frames, save it as io.Signal\(.* frame_shape="):
+        io.source(io.Dataset({"cube": cube}))
     with pytest.raises(ParameterError, match="name one"):
         io.source(io.Dataset({"a": frames, "b": frames}))
     with pytest.raises(ParameterError, match="no signal 'c'"):
