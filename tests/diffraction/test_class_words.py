@@ -9,7 +9,6 @@ from esteemcore.diffraction.class_words import reason
 from esteemcore.diffraction.grains import Grouping
 from esteemcore.diffraction.order import Curve
 
-
 HALF = "half of the electrons"
 
 
@@ -21,8 +20,8 @@ HALF = "half of the electrons"
             3,
             [0, 1, 1],
             1,
-            f"{HALF} tell 3 patterns apart, judged by the other half; 3 components make 2 classes, those of one class at "
-            "least 90% alike in their reflections or halo, two classes at most 20% alike; 1 more was two classes at "
+            f"{HALF} tell 3 patterns apart, judged by the other half; 3 components make 2 classes, those of one class "
+            "at least 90% alike in their reflections or halo, two classes at most 20% alike; 1 more was two classes at "
             "once; 1 more was a border or a few positions",
         ),
     ],
