@@ -12,6 +12,7 @@ from nion.data import Calibration, DataAndMetadata
 from nion.swift.model import DataItem, Symbolic
 
 from esteemcore import io
+from esteemcore.errors import ParameterError
 from nionswift_plugin.esteem_process import descriptors
 from nionswift_plugin.esteem_scan import binding
 
@@ -121,6 +122,32 @@ def make_of(
         {name: (of, chosen.get(name, value), label) for name, (of, value, label) in parameters.items()},
         {name: f"{title} of {source[0].title}" for name, title in titles.items()},
     )
+
+
+def given_of(computation: Any, context: Symbolic.ComputationExecutorContext) -> dict[str, Any]:
+    """Return the inputs and parameters of a computation that begins.
+
+    Where Nion Swift has undone a change in a window of its own, it leaves a parameter out; it is here all the same.
+
+    Parameters
+    ----------
+    computation
+        Nion's facade of it.
+    context : ComputationExecutorContext
+
+    Raises
+    ------
+    ParameterError
+        If a parameter has no value.
+    """
+    given = dict(context.parameters.parameter_map)
+    for variable in computation._computation.variables:
+        if variable.value_type is not None:
+            given.setdefault(variable.name, variable.value)
+            if given[variable.name] is None:
+                label = variable.display_label.partition(" (")[0]
+                raise ParameterError(f"{label} has no value; type one in the window with the parameters")
+    return given
 
 
 def xdata_of(

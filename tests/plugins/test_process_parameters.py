@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from nion.swift import Inspector
 from process_frames import RADIUS, crystal, xdata
 from process_swift import Swift
 
@@ -30,7 +31,10 @@ def opened(app: Swift, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
 
     monkeypatch.setattr(parameters_window, "ParametersWindow", noting)
     yield found
-    app.until(lambda: not any(each.is_running for each in app.model.computations))
+    for computation in list(app.model.computations):
+        computation.auto_update = False  # so that none begins while another one ends
+        if computation.is_running:
+            app.until(lambda each=computation: not each.is_running)
 
 
 def test_parameters_status_and_what_went_wrong(app: Swift, opened: list[Any]) -> None:
@@ -175,3 +179,26 @@ def test_what_was_mended_waits_for_update(app: Swift, opened: list[Any], radius:
     window.update_clicked(None)
     app.until(lambda: window.status.value.startswith("Done in "))
     assert computation.error_text is None
+
+
+def test_a_value_that_is_missing_is_told(app: Swift, opened: list[Any], radius: Any) -> None:
+    (computation,) = app.model.computations
+    computation.set_input_value("radius", None)
+    app.model.recompute_all()
+    assert computation.error_text == "Radius of a disk has no value; type one in the window with the parameters"
+    app.until(lambda: opened[0].status.value == "Error: Radius of a disk must be a number")
+    radius.edit.editing_finished(f"{RADIUS:g}")
+    app.model.recompute_all()
+    assert computation.error_text is None
+
+
+def test_undo_of_a_window_of_nion_swift_loses_no_value(app: Swift, opened: list[Any], radius: Any) -> None:
+    (computation,) = app.model.computations
+    variable = next(each for each in computation.variables if each.name == "radius")
+    nion = Inspector.VariableValueModel(app.window, computation, variable)
+    nion.value = 3.0
+    nion.value = 2.5
+    app.window.handle_undo()
+    app.model.recompute_all()
+    assert computation.error_text is None
+    assert computation.get_output("map").metadata[binding.KEY]["disks"]["radius_px"] == 3.0

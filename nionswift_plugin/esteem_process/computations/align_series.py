@@ -50,7 +50,7 @@ class AlignSeries:
 
     def execute_task(self, context: Symbolic.ComputationExecutorContext) -> None:
         """Compute; Stop and progress go through the context."""
-        given = dict(context.parameters.parameter_map)
+        given = linked_items.given_of(self._computation, context)
         chosen: dict[str, Any] = {
             name: linked_items.Source(name, given[name].xdata)
             for name in ("images", "series")

@@ -44,7 +44,7 @@ class BackgroundMap:
 
     def execute_task(self, context: Symbolic.ComputationExecutorContext) -> None:
         """Compute; Stop goes through the context."""
-        given = dict(context.parameters.parameter_map)
+        given = linked_items.given_of(self._computation, context)
         data, axes = spectra_items.spectra_of(given["src"].xdata)
         wanted = multiframe.maps_from_words(given["map"])
         if len(wanted) != 1:

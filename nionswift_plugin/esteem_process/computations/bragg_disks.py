@@ -53,7 +53,7 @@ class BraggDisks:
 
     def execute_task(self, context: Symbolic.ComputationExecutorContext) -> None:
         """Compute; Stop and progress go through the context."""
-        given = dict(context.parameters.parameter_map)
+        given = linked_items.given_of(self._computation, context)
         data, axes = frame_items.frames_of(given["src"].xdata)
         mask = frame_items.good_pixels(given, data.shape[2:])
         center, distortion = beam_items.typed_center(given), disk_items.distortion_of(given["ellipse"])

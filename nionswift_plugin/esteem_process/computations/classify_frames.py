@@ -61,7 +61,7 @@ class ClassifyFrames:
 
     def execute_task(self, context: Symbolic.ComputationExecutorContext) -> None:
         """Compute; Stop and progress go through the context."""
-        given = dict(context.parameters.parameter_map)
+        given = linked_items.given_of(self._computation, context)
         data, axes = frame_items.frames_of(given["src"].xdata)
         mask = frame_items.good_pixels(given, data.shape[2:])
         radius, doubts = beam_items.radius_of(data, given, mask, steps(context, 0.0, 0.1))

@@ -11,6 +11,7 @@ from nion.swift.model import DataItem, Symbolic
 from esteemcore import __version__
 from esteemcore.codec import trial
 from esteemcore.errors import EsteemError, ParameterError
+from nionswift_plugin.esteem_process import linked_items
 from nionswift_plugin.esteem_process.registry import Computation
 from nionswift_plugin.esteem_scan import binding
 
@@ -45,7 +46,7 @@ class CompressionPreview:
 
     def execute_task(self, context: Symbolic.ComputationExecutorContext) -> None:
         """Compute; Stop and progress go through the context."""
-        given = dict(context.parameters.parameter_map)
+        given = linked_items.given_of(self._computation, context)
         xdata = given["src"].xdata
         if xdata is None or xdata.datum_dimension_count != 1 or not xdata.is_collection:
             raise ParameterError("the codecs for spectra need a spectrum image, or a series of them")

@@ -47,7 +47,7 @@ class EstimateComponents:
     def execute_task(self, context: Symbolic.ComputationExecutorContext) -> None:
         """Compute; Stop and progress go through the context."""
         given: dict[str, Any] = {name: value for name, (_, value, _) in PARAMETERS.items()}  # older projects lack some
-        given |= context.parameters.parameter_map
+        given |= linked_items.given_of(self._computation, context)
         data, _ = spectra_items.spectra_of(given["src"].xdata)
         chosen = {name: given[name] for name in PARAMETERS}
         self._rank = spectral.estimate_rank(data, progress=spectra_items.steps(context), **chosen)

@@ -48,7 +48,7 @@ class MotifAverage:
 
     def execute_task(self, context: Symbolic.ComputationExecutorContext) -> None:
         """Compute; Stop and progress go through the context."""
-        given = dict(context.parameters.parameter_map)
+        given = linked_items.given_of(self._computation, context)
         image = given["src"].xdata
         spectra = None if given.get("series") is None else given["series"].xdata
         if image is None or (given.get("series") is not None and spectra is None):

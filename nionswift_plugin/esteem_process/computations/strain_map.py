@@ -52,7 +52,7 @@ class StrainMap:
 
     def execute_task(self, context: Symbolic.ComputationExecutorContext) -> None:
         """Compute; Stop goes through the context. There is nothing to do before the disks are found."""
-        given = dict(context.parameters.parameter_map)
+        given = linked_items.given_of(self._computation, context)
         if given["table"].xdata is None:
             return
         step = steps(context)

@@ -59,7 +59,7 @@ class UnmixImage:
     def execute_task(self, context: Symbolic.ComputationExecutorContext) -> None:
         """Compute; Stop and progress go through the context."""
         given: dict[str, Any] = {"noise": "auto", "uncertainty": False, "elements": ""}  # which older projects lack
-        given |= context.parameters.parameter_map
+        given |= linked_items.given_of(self._computation, context)
         data, axes = spectra_items.spectra_of(given["src"].xdata)
         mask = spectra_items.mask_of(given, (axes[0].size, axes[1].size))
         lines = line_labels.lines_of(given["elements"], axes[2])
