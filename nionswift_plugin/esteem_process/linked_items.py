@@ -140,14 +140,22 @@ def given_of(computation: Any, context: Symbolic.ComputationExecutorContext) -> 
     ParameterError
         If a parameter has no value.
     """
-    given = dict(context.parameters.parameter_map)
-    for variable in computation._computation.variables:
-        if variable.value_type is not None:
-            given.setdefault(variable.name, variable.value)
-            if given[variable.name] is None:
-                label = variable.display_label.partition(" (")[0]
-                raise ParameterError(f"{label} has no value; type one in the window with the parameters")
-    return given
+    plain = {v.name: value_of(v) for v in computation._computation.variables if v.value_type is not None}
+    return {**context.parameters.parameter_map, **plain}
+
+
+def value_of(variable: Symbolic.ComputationVariable) -> Any:
+    """Return the number, text or choice of a parameter.
+
+    Raises
+    ------
+    ParameterError
+        If it has no value.
+    """
+    if variable.value is None:
+        label = variable.display_label.partition(" (")[0]
+        raise ParameterError(f"{label} has no value; type one in the window with the parameters")
+    return variable.value
 
 
 def xdata_of(

@@ -114,9 +114,18 @@ def save(path: Path, title: str, given: Mapping[str, Any]) -> tuple[Path, Path]:
 
 
 def inputs_of(computation: Any) -> dict[str, Any]:
-    """Return inputs and parameters of a computation outside of its run."""
+    """Return inputs and parameters of a computation outside of its run.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter has no value.
+    """
     found: dict[str, Any] = {}
     for variable in computation.variables:
+        if variable.value_type is not None:
+            found[variable.name] = linked_items.value_of(variable)
+            continue
         bound = variable.bound_item
         value = None if bound is None else bound.value
         if variable.name in ("src", "mask") and value is not None:

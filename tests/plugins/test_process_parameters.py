@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from process_frames import RADIUS, crystal, xdata
 from process_swift import Swift
 
 from esteemcore.diffraction.disks import Disks
-from nionswift_plugin.esteem_process import parameters_window
+from esteemcore.errors import ParameterError
+from nionswift_plugin.esteem_process import frames_script, parameters_window
 from nionswift_plugin.esteem_process.commands import bragg_disks as command
 from nionswift_plugin.esteem_process.commands import classify_frames as classify
 from nionswift_plugin.esteem_process.computations import classify_frames
@@ -181,11 +183,13 @@ def test_what_was_mended_waits_for_update(app: Swift, opened: list[Any], radius:
     assert computation.error_text is None
 
 
-def test_a_value_that_is_missing_is_told(app: Swift, opened: list[Any], radius: Any) -> None:
+def test_a_value_that_is_missing_is_told(app: Swift, opened: list[Any], radius: Any, tmp_path: Path) -> None:
     (computation,) = app.model.computations
     computation.set_input_value("radius", None)
     app.model.recompute_all()
     assert computation.error_text == "Radius of a disk has no value; type one in the window with the parameters"
+    with pytest.raises(ParameterError, match="Radius of a disk has no value"):
+        frames_script.prepare(app.model, computation, tmp_path / "again.py")
     app.until(lambda: opened[0].status.value == "Error: Radius of a disk must be a number")
     radius.edit.editing_finished(f"{RADIUS:g}")
     app.model.recompute_all()

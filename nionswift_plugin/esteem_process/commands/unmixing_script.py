@@ -19,11 +19,11 @@ def _save(window: Any) -> None:
     if computation is None:
         notices.tell(TITLE, "Select a result of Unmix Spectrum Image: abundances, components or what is left over")
         return
-    given = unmix_script.inputs_of(computation)
     path, *_ = window.get_save_file_path(TITLE.rstrip("."), "", "Python script (*.py)", "Python script (*.py)")
     if not path:
         return
     try:
+        given = unmix_script.inputs_of(computation)
         script, container = unmix_script.save(Path(path), given["src"].title, given)
     except (EsteemError, OSError) as error:
         notices.tell(TITLE, f"{error}")
