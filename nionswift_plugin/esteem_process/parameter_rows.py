@@ -16,8 +16,8 @@ from nionswift_plugin.esteem_scan.event_loop import UserInterfaceCalls
 LABEL = 180
 """Width of the labels at the left."""
 
-HINT = 210
-"""Width of units and hints at the right."""
+BEHIND = 340
+"""Width of a field with its unit or hint."""
 
 FIELD = {
     Symbolic.ComputationVariableType.REAL: 80,
@@ -82,7 +82,7 @@ class Row(Declarative.Handler):
             field = [
                 u.create_label(text=self._label, width=LABEL, word_wrap=True),
                 u.create_line_edit(text="@binding(shown.value)", name="edit", width=FIELD[kind]),
-                u.create_label(text=hint.removesuffix(")"), width=HINT, word_wrap=True),
+                u.create_label(text=hint.removesuffix(")"), width=BEHIND - FIELD[kind], word_wrap=True),
             ]
         self.ui_view = u.create_row(*field, u.create_stretch(), spacing=6)
 
