@@ -228,7 +228,7 @@ def test_another_disk_than_the_beam_may_be_the_brightest() -> None:
         ({"reference": np.ones((4, 3), bool)}, r"reference has shape \(4, 3\)"),
         ({"least_disks": 3}, "least_disks is 3"),
         ({"center": [1, 2, 3]}, "center has shape"),
-        ({"center": "here"}, "center has shape"),
+        ({"center": "here"}, "center is 'here'"),
         ({"distortion": np.zeros((2, 2))}, "distortion stretches by 0 to 0"),
         ({"distortion": np.full((2, 2), np.nan)}, "distortion has shape"),
         ({"distortion": np.eye(3)}, r"distortion has shape \(3, 3\)"),
