@@ -62,10 +62,10 @@ async def run(window: Any) -> dict[str, Any]:
     for half, part in enumerate((0.35, 0.65)):
         size = shown.canvas_size
         at = shown.map_to_global(Geometry.IntPoint(y=round(0.6 * size.height), x=round(part * size.width)))
-        for last in (False, False, True):  # a click may get lost while the window draws
+        for last in (False,) * 5 + (True,):  # a click may get lost while the window draws
             await call("xdotool", "mousemove", str(at.x), str(at.y), "sleep", "0.3", "click", "1")
             try:
-                await until(lambda half=half: column() // (SIDE // 2) == half, "the pattern is another one", 20.0)
+                await until(lambda half=half: column() // (SIDE // 2) == half, "the pattern is another one", 15.0)
                 break
             except TimeoutError:
                 if last:
