@@ -176,31 +176,36 @@ def score(found: np.ndarray, case: Set, chosen: dict[int, np.ndarray] | None = N
     return float(good[:upto].sum() / max(visible, 1)), float(false[-1]), error
 
 
-def ours(passes: int) -> Callable[[Set], np.ndarray]:
+def ours(passes: int, probe: diffraction.Template | None = None) -> Callable[[Set], np.ndarray]:
     """Return our search on one thread."""
 
     def work(case: Set) -> np.ndarray:
-        table = diffraction.find_disks(case.data, case.radius, passes=passes, threads=1)
+        table = diffraction.find_disks(case.data, case.radius, probe=probe, passes=passes, threads=1)
         return np.stack([table.frame, table.y, table.x, table.score], axis=1)
 
     return work
 
 
-def blobfinder(case: Set) -> np.ndarray:
+def refined(case: Set, pattern: Any) -> np.ndarray:
     """Return the places that LiberTEM-blobfinder refines, from the true ones rounded to pixels; all scores are 1."""
     from libertem_blobfinder.common.correlation import process_frames_fast
-    from libertem_blobfinder.common.patterns import RadialGradient
 
-    pattern = RadialGradient(radius=case.radius, search=case.radius + 3)
     visible = case.disks[:, 3] >= LEAST_ELECTRONS
     visible &= whole(case.disks[:, 1:3], case.radius + 3, case.data.shape)
     rows = []
     for position in np.unique(case.disks[visible, 0]).astype(int):
         peaks = np.round(case.disks[visible & (case.disks[:, 0] == position), 1:3]).astype(int)
         frame = case.data[divmod(position, case.data.shape[1])].astype(np.float32)
-        _, refined, _, _ = process_frames_fast(pattern, frame[None], peaks)
-        rows += [(position, y, x, 1.0) for y, x in refined[0]]
+        _, places, _, _ = process_frames_fast(pattern, frame[None], peaks)
+        rows += [(position, y, x, 1.0) for y, x in places[0]]
     return np.array(rows)
+
+
+def blobfinder(case: Set) -> np.ndarray:
+    """Return LiberTEM-blobfinder's places of disks that fade towards their rim."""
+    from libertem_blobfinder.common.patterns import RadialGradient
+
+    return refined(case, RadialGradient(radius=case.radius, search=case.radius + 3))
 
 
 PEERS: dict[str, tuple[str, Callable[[Set], np.ndarray]]] = {

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from benchmarks.diffraction import LEAST_ELECTRONS, Set, bound, score, whole
+from benchmarks.diffraction import Set, bound, ours, refined, score
 from benchmarks.timing import best, report
 from esteemcore import diffraction, events, simulate, stream
 
@@ -78,16 +78,6 @@ def template() -> diffraction.Template:
     return diffraction.learn_template(vacuum, RADIUS)
 
 
-def ours(probe: diffraction.Template | None, passes: int) -> Callable[[Set], np.ndarray]:
-    """Return our search on one thread."""
-
-    def work(case: Set) -> np.ndarray:
-        table = diffraction.find_disks(case.data, case.radius, probe=probe, passes=passes, threads=1)
-        return np.stack([table.frame, table.y, table.x, table.score], axis=1)
-
-    return work
-
-
 def blobfinder(probe: diffraction.Template) -> Callable[[Set], np.ndarray]:
     """Return LiberTEM-blobfinder with the image of the probe, moved to the middle; all scores are 1."""
     middle = np.array(probe.values.shape) // 2
@@ -95,18 +85,9 @@ def blobfinder(probe: diffraction.Template) -> Callable[[Set], np.ndarray]:
     image -= image.mean()
 
     def work(case: Set) -> np.ndarray:
-        from libertem_blobfinder.common.correlation import process_frames_fast
         from libertem_blobfinder.common.patterns import UserTemplate
 
-        pattern = UserTemplate(template=image.astype(np.float32), search=case.radius + 3)
-        visible = (case.disks[:, 3] >= LEAST_ELECTRONS) & whole(case.disks[:, 1:3], case.radius + 3, case.data.shape)
-        rows = []
-        for position in np.unique(case.disks[visible, 0]).astype(int):
-            peaks = np.round(case.disks[visible & (case.disks[:, 0] == position), 1:3]).astype(int)
-            frame = case.data[divmod(position, case.data.shape[1])].astype(np.float32)
-            _, refined, _, _ = process_frames_fast(pattern, frame[None], peaks)
-            rows += [(position, y, x, 1.0) for y, x in refined[0]]
-        return np.array(rows)
+        return refined(case, UserTemplate(template=image.astype(np.float32), search=case.radius + 3))
 
     return work
 
@@ -138,9 +119,9 @@ def measure(case: Set) -> list[dict[str, Any]]:
     """Return the rows of one set."""
     probe = template()
     methods = {
-        "esteem, template, one pass": ours(probe, 1),
-        "esteem, template, two passes": ours(probe, 2),
-        "esteem, plain disks, two passes": ours(None, 2),
+        "esteem, template, one pass": ours(1, probe),
+        "esteem, template, two passes": ours(2, probe),
+        "esteem, plain disks, two passes": ours(2),
         "match_template and parabolas": matched(probe),
     }
     if importlib.util.find_spec("libertem_blobfinder") is not None:
